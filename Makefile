@@ -1,0 +1,51 @@
+# Every target does its own set-up: nothing is assumed but Python (3.11 or newer) and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/demo
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: demo test setup check docs bench reproduce clean
+
+demo: $(VENV)/.core                ## train a network, look at how it warps its task, write $(OUT)/report.html
+	$(BIN)/recurvature demo --out $(OUT) --force
+
+test: $(VENV)/.dev                 ## the default test suite
+	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=recurvature,beartype.beartype tests
+
+setup: $(VENV)/.dev
+
+check: $(VENV)/.dev                ## format, lint, types, import floors, repeated bodies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_bodies.py
+
+docs: $(VENV)/.docs                ## build the documentation, running every example
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.dev                ## speed ratios against the usual tools; prints a table, writes runs/bench.json
+	$(BIN)/python benchmarks/run.py --job all --size std --json runs/bench.json
+
+reproduce: $(VENV)/.dev            ## the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow tests
+
+clean:
+	rm -rf $(VENV) runs docs/_build
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recurvature needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) --editable '.[dev,torch]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) --editable '.[docs]'
+	touch $@

@@ -1,0 +1,51 @@
+"""Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
+
+The rooms are `systems`, `tasks`, `training`, `dynamics`, `measures`, `figures`, `io` and the lenses, first of them
+`warping`. Nothing is imported, and no flag of JAX is touched, until a name is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurvature import figures as figures
+    from recurvature import io as io
+    from recurvature import systems as systems
+    from recurvature import tasks as tasks
+    from recurvature import training as training
+    from recurvature._keys import key as key
+    from recurvature._keys import stream as stream
+    from recurvature._precision import cast as cast
+    from recurvature._precision import enable_float64 as enable_float64
+    from recurvature._result import cite as cite
+    from recurvature.lenses import warping as warping
+
+_ROOMS = {
+    "systems": "recurvature.systems",
+    "tasks": "recurvature.tasks",
+    "training": "recurvature.training",
+    "figures": "recurvature.figures",
+    "io": "recurvature.io",
+    "warping": "recurvature.lenses.warping",
+}
+_NAMES = {
+    "key": "recurvature._keys",
+    "stream": "recurvature._keys",
+    "cast": "recurvature._precision",
+    "enable_float64": "recurvature._precision",
+    "cite": "recurvature._result",
+}
+
+__all__ = [*_ROOMS, *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(_ROOMS[name])
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'recurvature' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,27 @@
+"""One seeding path: an integer becomes a key, and every use of it takes a stream of its own by name."""
+
+import zlib
+
+import jax
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Key
+
+PRNGKey = Key[Array, ""]
+
+
+def key(seed: int) -> PRNGKey:
+    """The root key of a seed: the only place where a number becomes randomness."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ValueError(f"`seed` must be an integer; got {seed!r}.")
+    return jr.key(int(seed))
+
+
+def stream(key: PRNGKey, name: str) -> PRNGKey:
+    """The stream of `key` called `name`; streams do not depend on the order in which they are asked for."""
+    return jr.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def at_step(key: PRNGKey, step: int | jax.Array) -> PRNGKey:
+    """The key of one step of a long run, the same whether or not the run was resumed."""
+    return jr.fold_in(key, step)

@@ -1,0 +1,35 @@
+"""What evolves and what drives it: systems, networks, input manifolds, simulation, tangents."""
+
+from recurvature.systems.activations import ACTIVATIONS as ACTIVATIONS
+from recurvature.systems.activations import activation as activation
+from recurvature.systems.base import AbstractFlow as AbstractFlow
+from recurvature.systems.base import AbstractMap as AbstractMap
+from recurvature.systems.base import AbstractSystem as AbstractSystem
+from recurvature.systems.base import Euler as Euler
+from recurvature.systems.base import FunctionFlow as FunctionFlow
+from recurvature.systems.base import FunctionMap as FunctionMap
+from recurvature.systems.base import LinearReadout as LinearReadout
+from recurvature.systems.base import Network as Network
+from recurvature.systems.connectivity import AbstractConnectivity as AbstractConnectivity
+from recurvature.systems.connectivity import Dense as Dense
+from recurvature.systems.connectivity import LowRank as LowRank
+from recurvature.systems.inputs import AbstractDomain as AbstractDomain
+from recurvature.systems.inputs import AbstractInputManifold as AbstractInputManifold
+from recurvature.systems.inputs import ConstantInputs as ConstantInputs
+from recurvature.systems.inputs import Coordinate as Coordinate
+from recurvature.systems.inputs import FunctionInputs as FunctionInputs
+from recurvature.systems.inputs import PulsedInputs as PulsedInputs
+from recurvature.systems.inputs import box as box
+from recurvature.systems.inputs import circle as circle
+from recurvature.systems.inputs import interval as interval
+from recurvature.systems.inputs import sphere as sphere
+from recurvature.systems.inputs import torus as torus
+from recurvature.systems.leaky import LeakyCurrent as LeakyCurrent
+from recurvature.systems.leaky import LeakyRate as LeakyRate
+from recurvature.systems.leaky import leaky_current as leaky_current
+from recurvature.systems.leaky import leaky_rate as leaky_rate
+from recurvature.systems.simulate import Noise as Noise
+from recurvature.systems.simulate import Trajectory as Trajectory
+from recurvature.systems.simulate import sample_inputs as sample_inputs
+from recurvature.systems.simulate import simulate as simulate
+from recurvature.systems.simulate import simulate_flow as simulate_flow
