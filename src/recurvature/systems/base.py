@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Float, Inexact
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
+from recurvature._keys import PRNGKey, stream
 
 
 class AbstractSystem(eqx.Module):
@@ -166,6 +168,11 @@ class LinearReadout(eqx.Module):
         """The outputs, for rates with any leading axes."""
         y = rates @ self.weight.T
         return y if self.bias is None else y + self.bias
+
+
+def random_readout(outputs: int, size: int, *, key: PRNGKey) -> LinearReadout:
+    r"""Readout weights $\mathcal N(0,1/N)$ of `size` rates, without a bias."""
+    return LinearReadout(jr.normal(stream(key, "readout"), (outputs, size)) / jnp.sqrt(size))
 
 
 class Network(eqx.Module):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature.systems.activations import Activation, activation
-from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, LinearReadout, Network
+from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network, random_readout
 from recurvature.systems.connectivity import AbstractConnectivity, random_connectivity
 
 Rows = Float[Array, "*rows n"]
@@ -152,5 +152,4 @@ def leaky(
     input_weights = jr.normal(stream(key, "input"), (size, inputs)) / jnp.sqrt(inputs)
     flow = form(connectivity, input_weights, jnp.zeros(size), phi, tau)
     system: AbstractMap | AbstractFlow = flow if dt is None else Euler(flow, dt)
-    readout = LinearReadout(jr.normal(stream(key, "readout"), (outputs, size)) / jnp.sqrt(size))
-    return Network(system, readout, jnp.zeros(size))
+    return Network(system, random_readout(outputs, size, key=key), jnp.zeros(size))

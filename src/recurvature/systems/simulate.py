@@ -44,8 +44,8 @@ class Noise(eqx.Module):
 
     def __check_init__(self) -> None:
         check_choice("convention", self.convention, ("per_step", "diffusion"))
-        if not self.std >= 0:
-            raise InputError(f"`std` must be at least 0; got {self.std!r}.")
+        if not 0 <= self.std < np.inf:
+            raise InputError(f"`std` must be a finite number of at least 0; got {self.std!r}.")
 
     def step_std(self, dt: float, tau: float) -> float:
         """Standard deviation of what is added to the state in one step."""
@@ -149,7 +149,7 @@ def sample_inputs(
     manifold: AbstractInputManifold, theta: Float[Array, "trial m"], *, dt: float, steps: int
 ) -> Float[Array, "trial time d"]:
     """The input functions of a manifold at points `theta`, sampled as a map reads them."""
-    theta = jnp.asarray(theta)
+    theta = jnp.asarray(theta, float_dtype(theta))
     times = jnp.asarray(step_times(manifold, dt, steps), theta.dtype)
     return jax.vmap(lambda point: jax.vmap(lambda t: manifold.inputs(t, point))(times))(theta)
 

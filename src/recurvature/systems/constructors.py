@@ -1,0 +1,20 @@
+"""Every kind of network that can be made from sizes and a key, by its name on the command line."""
+
+from collections.abc import Callable
+
+from recurvature.systems.base import Network
+from recurvature.systems.gated import gru, lstm
+from recurvature.systems.leaky import leaky_current, leaky_rate
+from recurvature.systems.linear import diagonal, linear
+from recurvature.systems.vanilla import vanilla
+
+CONSTRUCTORS: dict[str, Callable[..., Network]] = {
+    "leaky-current": leaky_current,
+    "leaky-rate": leaky_rate,
+    "vanilla": vanilla,
+    "gru": gru,
+    "lstm": lstm,
+    "linear": linear,
+    "diagonal": diagonal,
+}
+"""Functions `(size, *, inputs, outputs, key, dt=…, …) -> Network`."""
