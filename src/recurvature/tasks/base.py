@@ -1,14 +1,22 @@
 """What is asked of a network: a task draws trials, says what a right answer is, and owns its input manifolds."""
 
 import abc
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from recurvature._keys import PRNGKey
+from recurvature._errors import InputError, check_count, check_positive
+from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import AbstractInputManifold
+
+Phases = dict[str, tuple[float, float]]
+"""Name of a part of a trial → (start, stop) in units of tau."""
 
 
 class Trials(eqx.Module):
@@ -23,7 +31,11 @@ class Trials(eqx.Module):
 
 
 class AbstractTask(eqx.Module):
-    """A frozen description of a task. Fields are its parameters; times are in units of tau unless they end in `_ms`."""
+    """A frozen description of a task.
+
+    Fields are its parameters: a time is in units of tau, a number of steps where the name ends in `steps`, in
+    milliseconds where it ends in `_ms`. All fields are static, so equal tasks share their compiled programs.
+    """
 
     # A field or a property of the final class; type checkers are told the read-only half of that.
     if TYPE_CHECKING:
@@ -54,6 +66,11 @@ class AbstractTask(eqx.Module):
             ...
 
         @property
+        def input_noise(self) -> float:
+            """Standard deviation of the Gaussian noise on every input channel at every step."""
+            ...
+
+        @property
         def reference(self) -> Citation:
             """The paper that the task is taken from."""
             ...
@@ -64,20 +81,65 @@ class AbstractTask(eqx.Module):
         input_size: eqx.AbstractVar[int]
         output_size: eqx.AbstractVar[int]
         steps: eqx.AbstractVar[int]
+        input_noise: eqx.AbstractVar[float]
         reference: eqx.AbstractVar[Citation]
 
+    def __check_init__(self) -> None:
+        check_positive(dt=self.dt)
+        noise = self.input_noise
+        if not (isinstance(noise, int | float | np.number) and 0 <= noise < float("inf")):
+            raise InputError(f"`input_noise` must be a finite number of at least 0; got {noise!r}.")
+
     @abc.abstractmethod
-    def trials(self, key: PRNGKey, n: int) -> Trials:
-        """`n` random trials: one compiled program, the same numbers for the same key."""
+    def draw(self, key: PRNGKey, n: int) -> Trials:
+        """`n` random trials without input noise, in float32; runs inside a compiled program."""
 
     @abc.abstractmethod
     def correct(self, outputs: Float[Array, "trial time o"], trials: Trials) -> Bool[Array, " trial"]:
         """Which trials were answered right."""
 
+    # `*_` is there for type checkers, which then accept the named conditions of each task; nothing is positional.
     @abc.abstractmethod
-    def manifold(self, **condition: Any) -> AbstractInputManifold:
+    def manifold(self, *_: Any, **condition: Any) -> AbstractInputManifold:
         """The manifold of noise-free inputs over which the task's geometry is looked at."""
 
     @abc.abstractmethod
     def views(self) -> dict[str, dict[str, Any]]:
-        """The conditions worth a look, by title: keyword arguments of `manifold`."""
+        """The conditions worth a look, by title: keyword arguments of `manifold` and `phases`."""
+
+    @abc.abstractmethod
+    def phases(self, *_: Any, **condition: Any) -> Phases:
+        """The parts of a trial in order, for marking figures; `condition` as for `manifold`."""
+
+    @property
+    def duration(self) -> float:
+        """Length of one trial, `steps * dt`."""
+        return self.steps * self.dt
+
+    def trials(self, key: PRNGKey, n: int) -> Trials:
+        """`n` random trials: one compiled program, the same numbers for the same key, in float32 always.
+
+        The conditions drawn do not depend on `input_noise`, which has a random stream of its own.
+        """
+        check_count(n=n)
+        return _trials(self, key, n)
+
+    def accuracy(self, outputs: Float[Array, "trial time o"], trials: Trials) -> float:
+        """The fraction of trials answered right, of those that have an answer (a target other than 0).
+
+        Raises `InputError` when none of the trials has an answer.
+        """
+        answerable = ((trials.mask[:, :, None] != 0) & (trials.targets != 0)).any((1, 2))
+        if not answerable.any():
+            raise InputError("`trials` hold no trial with an answer: every target is 0. Draw more trials.")
+        right = self.correct(outputs, trials) & answerable
+        return int(right.sum()) / int(answerable.sum())
+
+
+@eqx.filter_jit
+def _trials(task: AbstractTask, key: PRNGKey, n: int) -> Trials:
+    clean = task.draw(key, n)
+    if not task.input_noise:
+        return clean
+    noise = jr.normal(stream(key, "input noise"), clean.inputs.shape, jnp.float32)
+    return dataclasses.replace(clean, inputs=clean.inputs + task.input_noise * noise)
