@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import typing
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -23,6 +23,9 @@ class Citation:
     key: str
     text: str
     url: str = ""
+
+
+R = TypeVar("R", bound="AbstractResult")
 
 
 class AbstractResult(eqx.Module):
@@ -61,7 +64,7 @@ class AbstractResult(eqx.Module):
         return xr.Dataset(variables, coords, attrs)
 
     @classmethod
-    def from_xarray(cls, dataset: Any) -> Self:
+    def from_xarray(cls: type[R], dataset: Any) -> R:
         """The result that `to_xarray` wrote, with NumPy arrays."""
         kind, schema = dataset.attrs.get("result"), dataset.attrs.get("schema")
         if kind != cls.__qualname__:
