@@ -1,0 +1,112 @@
+"""What importing does: nothing to JAX, nothing that was not asked for, and no need of optional packages."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import recurvature as rc
+
+
+def fresh(program: str) -> str:
+    """What a new interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded_after(program: str) -> set[str]:
+    """The top-level modules that a new interpreter has loaded after a program, which may end by `sys.exit`."""
+    report = 'import sys, json, atexit; atexit.register(lambda: print("\\n" + json.dumps(sorted(sys.modules))))\n'
+    return {name.split(".")[0] for name in json.loads(fresh(report + program).splitlines()[-1])}
+
+
+def test_importing_loads_neither_jax_nor_anything_heavy() -> None:
+    assert not loaded_after("import recurvature; dir(recurvature)") & {"jax", "numpy", "torch", "matplotlib", "xarray"}
+
+
+OPTIONS = """
+import json, jax
+options = lambda: {name: repr(value) for name, value in jax.config.values.items()}
+before = options()
+import recurvature
+for room in recurvature.__all__:
+    getattr(recurvature, room)
+after = options()
+print(json.dumps([len(before), {name: [before[name], after[name]] for name in before if before[name] != after[name]}]))
+"""
+
+
+def test_importing_every_room_changes_no_option_of_jax() -> None:
+    count, changed = json.loads(fresh(OPTIONS))
+    # JAX has more than a hundred options; a handful would mean that this test no longer finds them
+    assert count > 50
+    assert changed == {}
+
+
+def test_enabling_float64_is_seen_by_the_same_comparison() -> None:
+    _, changed = json.loads(
+        fresh(OPTIONS.replace("import recurvature\n", "import recurvature\nrecurvature.enable_float64()\n"))
+    )
+    assert "jax_enable_x64" in changed
+
+
+@pytest.mark.parametrize("name", rc.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(rc, name) is not None
+    assert name in dir(rc)
+
+
+def test_rooms_are_loaded_when_they_are_used() -> None:
+    program = """
+import sys, recurvature as rc
+before = "recurvature.systems" in sys.modules
+rc.systems
+print(before, "recurvature.systems" in sys.modules)
+"""
+    assert fresh(program).split() == ["False", "True"]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'sistems'"):
+        _ = rc.sistems
+
+
+BLOCK = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ImportError(name + " is not installed here")
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_minimal_install_computes_without_torch_and_matplotlib() -> None:
+    program = BLOCK.replace("{blocked!r}", "('torch', 'matplotlib')") + (
+        "import recurvature.systems, recurvature.tasks, recurvature.training, recurvature.lenses, recurvature.io\n"
+        "import recurvature.lenses.warping\n"
+    )
+    assert not loaded_after(program) & {"torch", "matplotlib"}
+
+
+def test_everything_but_the_importer_of_torch_files_works_without_torch() -> None:
+    program = BLOCK.replace("{blocked!r}", "('torch',)") + (
+        "import recurvature as rc\nfor name in rc.__all__: getattr(rc, name)\nimport recurvature.app.cli\n"
+    )
+    assert "torch" not in loaded_after(program)
+
+
+def test_the_block_does_block() -> None:
+    with pytest.raises(AssertionError, match="numpy is not installed here"):
+        fresh(BLOCK.replace("{blocked!r}", "('numpy',)") + "import recurvature.systems")
+
+
+def test_help_imports_no_jax() -> None:
+    program = "import sys; sys.argv = ['recurvature', '--help']\nfrom recurvature.app.cli import main\nsys.exit(main())"
+    loaded = loaded_after(program)
+    assert "recurvature" in loaded
+    assert not loaded & {"jax", "jaxlib", "equinox", "diffrax", "torch", "matplotlib", "numpy", "scipy", "xarray"}
