@@ -1,6 +1,7 @@
 r"""Linear recurrences: $x_{k+1} = Ax_k + Bu_k$ with a full, low-rank or diagonal complex $A$."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Complex, Float
@@ -82,7 +83,7 @@ class DiagonalMap(AbstractMap):
     def eigenvalues(self) -> Complex[Array, " n"]:
         r"""$\lambda$, one for each mode; as a real map the system has these and their conjugates."""
         modulus, phase = jnp.exp(-jnp.exp(self.log_decay)), jnp.exp(self.log_phase)
-        return modulus * (jnp.cos(phase) + 1j * jnp.sin(phase))
+        return jax.lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
 
     def rates(self, x: Float[Array, " two_n"]) -> Float[Array, " r"]:
         """The real state."""

@@ -1,0 +1,104 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import scipy.linalg
+from hypothesis import given
+from hypothesis import strategies as st
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.systems import Dense, DiagonalMap, LinearMap
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_impulse_response_is_powers_of_the_matrix(rank, getkey):
+    net: Any = rc.systems.linear(6, inputs=2, outputs=3, key=getkey(), rank=rank)
+    inputs = jnp.zeros((2, 8, 2)).at[0, 0, 0].set(1).at[1, 0, 1].set(1)
+    states = rc.systems.simulate(net, inputs).states
+    matrix, columns = np.asarray(net.system.connectivity.dense()), np.asarray(net.system.input_weights)
+    for k in range(8):
+        # eight products of 6 × 6 matrices of norm near one
+        np.testing.assert_allclose(states[:, k], (np.linalg.matrix_power(matrix, k) @ columns).T, atol=1e-13)
+
+
+@pytest.mark.oracle
+def test_diagonal_is_the_complex_recurrence(getkey):
+    net: Any = rc.systems.diagonal(5, inputs=2, outputs=3, key=getkey())
+    s, inputs = net.system, jr.normal(getkey(), (1, 30, 2))
+    out = rc.systems.simulate(net, inputs)
+    eigenvalues = np.exp(-np.exp(s.log_decay) + 1j * np.exp(s.log_phase))
+    weights = np.exp(s.log_scale)[:, None] * (np.asarray(s.input_real) + 1j * np.asarray(s.input_imag))
+    readout = np.asarray(net.readout.weight[:, :5]) - 1j * np.asarray(net.readout.weight[:, 5:])
+    z = np.zeros(5, complex)
+    for k in range(30):
+        z = eigenvalues * z + weights @ np.asarray(inputs[0, k])
+        # thirty steps of numbers of order one
+        np.testing.assert_allclose(out.states[0, k], np.concatenate([z.real, z.imag]), atol=1e-13)
+        np.testing.assert_allclose(out.outputs[0, k], (readout @ z).real, atol=1e-13)
+
+
+def test_diagonal_has_its_eigenvalues_and_their_conjugates(getkey):
+    system: Any = rc.systems.diagonal(5, inputs=2, outputs=1, key=getkey()).system
+    spectrum = np.linalg.eigvals(jax.jacfwd(system.step)(jnp.zeros(10), jnp.zeros(2)))
+    expected = np.concatenate([system.eigenvalues, np.conj(system.eigenvalues)])
+    # a normal matrix: eigenvalues are as exact as its entries
+    np.testing.assert_allclose(np.sort_complex(spectrum), np.sort_complex(expected), atol=1e-13)
+
+
+# below -36 the modulus rounds to 1 in float64
+@given(log_decay=st.floats(-30, 10), log_phase=st.floats(-10, 10))
+def test_every_eigenvalue_lies_inside_the_unit_circle(log_decay, log_phase):
+    one = jnp.ones((1, 1))
+    system = DiagonalMap(jnp.array([log_decay]), jnp.array([log_phase]), jnp.zeros(1), one, one)
+    matrix = np.asarray(jax.jacfwd(system.step)(jnp.zeros(2), jnp.zeros(1)))
+    # cos² + sin² rounds by up to 2e-16, more than what the smallest decay leaves
+    assert np.abs(np.linalg.det(matrix)) < 1 + 1e-15
+    assert float(jnp.exp(-jnp.exp(system.log_decay))[0]) < 1
+
+
+@pytest.mark.oracle
+def test_white_input_gives_every_mode_the_variance_of_its_input_weights(getkey):
+    s: Any = rc.systems.diagonal(6, inputs=3, outputs=1, key=getkey()).system
+    step = jax.jacfwd(s.step)(jnp.zeros(12), jnp.zeros(3))
+    drive = np.asarray(jax.jacfwd(s.step, argnums=1)(jnp.zeros(12), jnp.zeros(3)))
+    variances = np.diag(scipy.linalg.solve_discrete_lyapunov(np.asarray(step), drive @ drive.T))
+    weights = (np.asarray(s.input_real) ** 2 + np.asarray(s.input_imag) ** 2).sum(1)
+    # the slowest mode has modulus 0.99, which costs the Lyapunov solve two digits
+    np.testing.assert_allclose(variances[:6] + variances[6:], weights, rtol=1e-10)
+
+
+def test_initial_eigenvalues_fill_the_ring_that_was_asked_for(getkey):
+    s: Any = rc.systems.diagonal(4000, inputs=1, outputs=1, key=getkey(), moduli=(0.6, 0.9), max_phase=1.0).system
+    modulus, phase = np.abs(s.eigenvalues), np.angle(s.eigenvalues)
+    # one rounding each way through the logarithms
+    assert 0.6 - 1e-12 <= modulus.min() <= modulus.max() <= 0.9 + 1e-12
+    assert 0 < phase.min() <= phase.max() <= 1
+    # means of 4000 uniform draws: 4 standard errors, widths 0.45 and 1 over sqrt(12)
+    assert abs((modulus**2).mean() - (0.36 + 0.81) / 2) < 4 * 0.45 / np.sqrt(12 * 4000)
+    assert abs(phase.mean() - 0.5) < 4 / np.sqrt(12 * 4000)
+
+
+def test_a_full_random_matrix_has_the_spectral_radius_of_its_gain(getkey):
+    net: Any = rc.systems.linear(400, inputs=1, outputs=1, key=getkey(), gain=0.9)
+    radius = np.abs(np.linalg.eigvals(net.system.connectivity.dense())).max()
+    # circular law: edge fluctuations are of order N^-1/2
+    assert abs(radius - 0.9) < 0.9 * 2 / np.sqrt(400)
+
+
+@pytest.mark.parametrize("moduli", [(0.9, 0.5), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5), (float("nan"), 0.5)])
+def test_moduli_that_are_no_ring_are_refused(moduli, getkey):
+    with pytest.raises(InputError, match="`moduli` must be two numbers"):
+        rc.systems.diagonal(4, inputs=1, outputs=1, key=getkey(), moduli=moduli)
+
+
+def test_arguments_that_do_not_fit_are_named(getkey):
+    with pytest.raises(InputError, match="`input_weights` must have shape"):
+        LinearMap(Dense(jnp.eye(3)), jnp.zeros((4, 2)))
+    with pytest.raises(InputError, match="`dt`"):
+        LinearMap(Dense(jnp.eye(3)), jnp.zeros((3, 2)), dt=-1.0)
+    with pytest.raises(InputError, match="`max_phase`"):
+        rc.systems.diagonal(4, inputs=1, outputs=1, key=getkey(), max_phase=0.0)
