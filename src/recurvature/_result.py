@@ -12,6 +12,9 @@ import numpy as np
 
 from recurvature._errors import InputError
 
+Values = jax.Array | np.ndarray
+"""What the array fields of a result may hold."""
+
 SCHEMA = 1
 """Version of the layout in which results are stored."""
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import InputError, check_choice, check_count, check_positive
 from recurvature._keys import PRNGKey
 from recurvature._precision import cast, float_dtype
-from recurvature._result import AbstractResult
+from recurvature._result import AbstractResult, Values
 from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
 from recurvature.systems.inputs import AbstractInputManifold
 
@@ -25,11 +25,11 @@ STATUS = ("ok", "non-finite", "solver-failed")
 class Trajectory(AbstractResult):
     """States and outputs over time: `states[:, k]` at `time[k]`, when a map has consumed `inputs[:, k]`."""
 
-    time: Float[Array, " time"] = eqx.field(metadata={"units": "tau"})
-    inputs: Float[Array, "trial time d"]
-    states: Float[Array, "trial time n"]
-    outputs: Float[Array, "trial time o"]
-    status: Int[Array, " trial"]
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "tau"})
+    inputs: Float[Values, "trial time d"]
+    states: Float[Values, "trial time n"]
+    outputs: Float[Values, "trial time o"]
+    status: Int[Values, " trial"]
 
 
 class Noise(eqx.Module):
@@ -97,9 +97,14 @@ def simulate(
 def _simulate(network: Network, inputs: Array, noise: Noise | None, key: PRNGKey | None) -> Trajectory:
     inputs = inputs.astype(float_dtype(network))
     states, outputs = run_trials(network, inputs, noise, key)
-    finite = jnp.isfinite(states).all((1, 2)) & jnp.isfinite(outputs).all((1, 2))
     time = jnp.asarray((np.arange(inputs.shape[1]) + 1) * _dt(network), inputs.dtype)
-    return Trajectory(time, inputs, states, outputs, jnp.where(finite, OK, NON_FINITE))
+    return Trajectory(time, inputs, states, outputs, _finite(states, outputs))
+
+
+def _finite(states: Float[Array, "trial time n"], outputs: Float[Array, "trial time o"]) -> Int[Array, " trial"]:
+    """The status of each trial: OK where all its numbers are finite."""
+    finite = jnp.isfinite(states).all((1, 2)) & jnp.isfinite(outputs).all((1, 2))
+    return jnp.where(finite, OK, NON_FINITE)
 
 
 def run_trials(
@@ -208,7 +213,7 @@ def simulate_flow(
     return _simulate_flow(network, manifold, jnp.asarray(theta), jnp.asarray(times), rtol, atol)
 
 
-def check_times(times: Float[Array, " time"]) -> None:
+def check_times(times: Float[Values, " time"]) -> None:
     """Raise unless `times` are finite, positive and increasing."""
     values = np.asarray(times)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or values[0] <= 0:
@@ -232,6 +237,5 @@ def _simulate_flow(
     states, solved = jax.vmap(one)(theta)
     outputs = network.readout(jax.vmap(jax.vmap(flow.rates))(states))
     inputs = jax.vmap(lambda point: jax.vmap(lambda t: manifold.inputs(t, point))(times))(theta)
-    status = jnp.where(solved, OK, SOLVER_FAILED)
-    status = jnp.where(jnp.isfinite(states).all((1, 2)), status, NON_FINITE)
-    return Trajectory(times, inputs, states, outputs, status)
+    # what a failed solver did not reach is infinite: the failure is the cause, so it is what the status says
+    return Trajectory(times, inputs, states, outputs, jnp.where(solved, _finite(states, outputs), SOLVER_FAILED))

@@ -1,0 +1,102 @@
+"""Numbers that summarise a metric, each under its own name: they disagree, and one network can show all sides."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from recurvature._errors import InputError, unknown
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.warping.metric import WARPING, Metric
+from recurvature.lenses.warping.status import OK
+
+
+class Ratio(AbstractResult):
+    r"""The metric ratio $G_{aa}/G_{bb}$ of two coordinates: pointwise, its percentiles, and the ratio of means.
+
+    NaN where either entry has not been set in motion. The median of ratios and the ratio of means can differ by
+    orders of magnitude when a decision boundary is on the grid: neither stands for the other.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
+
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "tau"})
+    pointwise: Float[Values, "time point"]
+    median: Float[Values, " time"]
+    low: Float[Values, " time"] = eqx.field(metadata={"long_name": "5th percentile over points"})
+    high: Float[Values, " time"] = eqx.field(metadata={"long_name": "95th percentile over points"})
+    ratio_of_means: Float[Values, " time"]
+    numerator: str
+    denominator: str
+    space: str
+
+
+class Profile(AbstractResult):
+    r"""The stretch $\sqrt{G_{aa}}$ along one coordinate, averaged over the others, and relative to its grid mean."""
+
+    citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
+
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "tau"})
+    value: Float[Values, " value"]
+    stretch: Float[Values, "time value"]
+    relative: Float[Values, "time value"]
+    coordinate: str
+    space: str
+
+
+def coordinate_index(metric: Metric, coordinate: int | str) -> int:
+    """The number of a coordinate given by number or name."""
+    if isinstance(coordinate, str):
+        if coordinate not in metric.coordinates:
+            raise unknown("coordinate", coordinate, metric.coordinates)
+        return metric.coordinates.index(coordinate)
+    if not 0 <= coordinate < len(metric.coordinates):
+        raise InputError(f"`coordinate` must lie in 0…{len(metric.coordinates) - 1}; got {coordinate}.")
+    return coordinate
+
+
+def ratio(metric: Metric, numerator: int | str, denominator: int | str) -> Ratio:
+    """The metric ratio of two coordinates over time (coordinates by name or number)."""
+    a, b = coordinate_index(metric, numerator), coordinate_index(metric, denominator)
+    entries = np.asarray(metric.metric)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pointwise = np.where(np.asarray(metric.status) == OK, entries[..., a, a] / entries[..., b, b], np.nan)
+        means = np.mean(entries[..., a, a], 1) / np.mean(entries[..., b, b], 1)
+    low, median, high = percentiles(pointwise, (5, 50, 95))
+    return Ratio(
+        metric.time,
+        pointwise,
+        median,
+        low,
+        high,
+        means,
+        metric.coordinates[a],
+        metric.coordinates[b],
+        metric.space,
+    )
+
+
+def percentiles(values: Float[Any, "time point"], levels: tuple[float, ...]) -> Float[np.ndarray, "level time"]:
+    """Percentiles over the points that are not NaN; NaN where there are none."""
+    values = np.asarray(values, np.float64)
+    known = ~np.isnan(values).all(-1)
+    out = np.full((len(levels), len(values)), np.nan)
+    if known.any():
+        out[:, known] = np.nanpercentile(values[known], levels, axis=-1)
+    return out
+
+
+def profile(metric: Metric, coordinate: int | str) -> Profile:
+    """How stretch varies along one coordinate of a grid: a decision boundary shows as a peak of `relative`."""
+    if not metric.grid:
+        raise InputError("`metric` has no grid: compute it with `points` as counts, not as rows of coordinates.")
+    a = coordinate_index(metric, coordinate)
+    stretch = np.sqrt(np.asarray(metric.metric)[..., a, a]).reshape(len(metric.time), *metric.grid)
+    others = tuple(1 + i for i in range(len(metric.grid)) if i != a)
+    along = stretch.mean(others)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = along / along.mean(-1, keepdims=True)
+    values = np.asarray(metric.theta)[:, a].reshape(metric.grid)
+    value = np.moveaxis(values, a, 0).reshape(metric.grid[a], -1)[:, 0]
+    return Profile(metric.time, value, along, relative, metric.coordinates[a], metric.space)

@@ -1,0 +1,237 @@
+r"""The tangent of a rollout: how the state moves when a coordinate of the input manifold moves.
+
+A block of `b` points carries its states and their derivatives as one array of rows, `(c, b, n)`: row 0 the state, rows
+1…m its first derivatives, then (order 2) the m(m+1)/2 second derivatives with i ≤ j. One step pushes all rows at once
+(docs eq. W.2, W.3), and what is wanted of them is emitted inside the scan, so that nothing else is kept over time.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recurvature._errors import check_choice
+from recurvature.systems.activations import activation
+from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, Euler
+from recurvature.systems.inputs import AbstractInputManifold
+from recurvature.systems.leaky import AbstractLeaky
+from recurvature.systems.simulate import solve_flow
+
+Rows = Float[Array, "c b n"]
+
+
+class Frame(NamedTuple):
+    """What an emitter sees of a block at one time."""
+
+    time: Float[Array, ""]
+    rows: Rows
+    """State and derivatives, (c, b, n)."""
+    drive: Rows
+    """Input and its derivatives, (c, b, d)."""
+    rate: Rows
+    """Rate of change of `rows`: the velocity of a flow, the forward difference over one step of a map."""
+
+
+Emit = Callable[[Frame], Any]
+
+
+def pairs(m: int) -> list[tuple[int, int]]:
+    """The index pairs i ≤ j in the order in which second derivatives and Gram entries are stored."""
+    return [(i, j) for i in range(m) for j in range(i, m)]
+
+
+def n_rows(m: int, order: int) -> int:
+    """Rows of a state with its derivatives up to `order` (1 or 2) in m coordinates."""
+    check_choice("order", order, (1, 2))
+    return 1 + m + (len(pairs(m)) if order == 2 else 0)
+
+
+def lift(function: Callable[..., Array], m: int, order: int, *arguments: Rows) -> Rows:
+    """The value and derivatives of `function(*arguments)`, given those of its arguments: the chain rule, for one point.
+
+    Written for any differentiable function of vectors; batched over the points of the block.
+    """
+
+    def one(*args: Float[Array, "c n"]) -> Float[Array, "c k"]:
+        values, firsts = [a[0] for a in args], [a[1 : 1 + m] for a in args]
+        value, tangent = jax.linearize(function, *values)
+        parts = [value[None], jax.vmap(tangent)(*firsts)]
+        if order == 2:
+            first, second = (jnp.asarray(index) for index in zip(*pairs(m), strict=True))
+            mixed = [a[1 + m :] for a in args]
+
+            def directional(primals: list[Array], direction: list[Array]) -> Array:
+                return jax.jvp(function, tuple(primals), tuple(direction))[1]
+
+            def curve(along: list[Array], other: list[Array], both: list[Array]) -> Array:
+                return jax.jvp(directional, (values, along), (other, both))[1]
+
+            parts.append(jax.vmap(curve)([f[first] for f in firsts], [f[second] for f in firsts], mixed))
+        return jnp.concatenate(parts)
+
+    return jax.vmap(one, in_axes=1, out_axes=1)(*arguments)
+
+
+def lift_elementwise(phi: Callable[[Array], Array], m: int, order: int) -> Callable[[Rows], Rows]:
+    r"""The action of an elementwise function on rows: $\phi$, $\phi' x_i$, $\phi' x_{ij} + \phi'' x_i x_j$."""
+
+    def slope(x: Array) -> Array:
+        return jax.jvp(phi, (x,), (jnp.ones_like(x),))[1]
+
+    def lifted(rows: Rows) -> Rows:
+        value, first = rows[0], rows[1 : 1 + m]
+        gain = slope(value)[None]
+        if order == 1:
+            return jnp.concatenate([phi(value)[None], gain * first])
+        bend = jax.jvp(slope, (value,), (jnp.ones_like(value),))[1][None]
+        left, right = (jnp.stack([first[p[k]] for p in pairs(m)]) for k in (0, 1))
+        return jnp.concatenate([phi(value)[None], gain * first, gain * rows[1 + m :] + bend * left * right])
+
+    return lifted
+
+
+def input_rows(
+    manifold: AbstractInputManifold, time: Float[Array, ""], theta: Float[Array, "b m"], order: int
+) -> Float[Array, "c b d"]:
+    """The input at `time` and its derivatives in the coordinates, for a block of points."""
+    return function_rows(lambda point: manifold.inputs(time, point), theta, order)
+
+
+def function_rows(
+    function: Callable[[Float[Array, " m"]], Float[Array, " d"]], theta: Float[Array, "b m"], order: int
+) -> Float[Array, "c b d"]:
+    """A function of the coordinates with its derivatives, for a block of points."""
+    m = theta.shape[1]
+    upper = jnp.asarray([i for i, _ in pairs(m)]), jnp.asarray([j for _, j in pairs(m)])
+
+    def one(point: Float[Array, " m"]) -> Float[Array, "c d"]:
+        parts = [function(point)[None], jax.jacfwd(function)(point).T]
+        if order == 2:
+            parts.append(jax.jacfwd(jax.jacfwd(function))(point)[:, upper[0], upper[1]].T)
+        return jnp.concatenate(parts)
+
+    return jax.vmap(one, out_axes=1)(theta)
+
+
+def rate_of_change(system: AbstractSystem, rows: Rows, drive: Float[Array, "c b d"], m: int, order: int) -> Rows:
+    """The rate of change of all rows: closed form for the leaky families, the chain rule for any other system."""
+    if isinstance(system, Euler):
+        return rate_of_change(system.flow, rows, drive, m, order)
+    if isinstance(system, AbstractLeaky):
+        current = (drive @ system.input_weights.T).at[0].add(system.bias[None])
+        return system.field(rows, current, lift_elementwise(activation(system.phi), m, order))
+    if isinstance(system, AbstractFlow):
+        return lift(system.velocity, m, order, rows, drive)
+    assert isinstance(system, AbstractMap)
+    return (lift(system.step, m, order, rows, drive) - rows) / system.dt
+
+
+def start_rows(
+    x0: Float[Array, " n"] | Callable[[Float[Array, " m"]], Float[Array, " n"]],
+    theta: Float[Array, "b m"],
+    order: int,
+) -> Rows:
+    """The rows at time 0: a fixed state has zero derivatives; a function of the coordinates brings its own."""
+    if callable(x0):
+        return function_rows(x0, theta, order)
+    b, m = theta.shape
+    return jnp.zeros((n_rows(m, order), b, x0.shape[0]), x0.dtype).at[0].set(x0[None])
+
+
+def propagate(
+    system: AbstractMap,
+    manifold: AbstractInputManifold,
+    theta: Float[Array, "b m"],
+    start: Rows,
+    times: Float[Array, " times"],
+    emit: Emit,
+    *,
+    order: int = 1,
+) -> Any:
+    """Push a block through a map and emit after each step: leaves of shape (time, …), one entry fewer than `times`.
+
+    `times` are the instants at which the input is read, from 0 to the last time wanted (`simulate.step_times`); entry
+    k of the output belongs to `times[k + 1]`. The frame holds the forward rate there, so that one more step than
+    entries is computed.
+    """
+    m = theta.shape[1]
+
+    def frame(rows: Rows, time: Float[Array, ""]) -> Frame:
+        drive = input_rows(manifold, time, theta, order)
+        return Frame(time, rows, drive, rate_of_change(system, rows, drive, m, order))
+
+    def body(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Any]:
+        now = frame(rows, time)
+        return rows + system.dt * now.rate, emit(now)
+
+    first = frame(start, times[0])
+    return jax.lax.scan(body, start + system.dt * first.rate, times[1:])[1]
+
+
+def propagate_flow(
+    system: AbstractFlow,
+    manifold: AbstractInputManifold,
+    theta: Float[Array, "b m"],
+    start: Rows,
+    times: Float[Array, " time"],
+    emit: Emit,
+    *,
+    order: int = 1,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+) -> tuple[Any, Array]:
+    """Push a block through a flow by diffrax, stepping onto declared jumps; emitted at `times` > 0, (time, …) leaves.
+
+    The second value says whether the solver succeeded. All points of the block share their steps, so the steps depend
+    on no single point's coordinates.
+    """
+    m = theta.shape[1]
+
+    def velocity(time: Array, rows: Rows) -> Rows:
+        return rate_of_change(system, rows, input_rows(manifold, time, theta, order), m, order)
+
+    def at(time: Array, rows: Rows) -> Any:
+        drive = input_rows(manifold, time, theta, order)
+        return emit(Frame(time, rows, drive, rate_of_change(system, rows, drive, m, order)))
+
+    states, solved = solve_flow(velocity, start, times, manifold.jump_times, rtol=rtol, atol=atol)
+    return jax.lax.map(lambda pair: at(*pair), (times, states)), solved
+
+
+def tangents(rows: Rows, m: int) -> Float[Array, "m b n"]:
+    """The first derivatives among the rows."""
+    return rows[1 : 1 + m]
+
+
+def gram(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
+    """The Gram entries of m vectors, in the order of `pairs`."""
+    return jnp.stack([(vectors[i] * vectors[j]).sum(-1) for i, j in pairs(vectors.shape[0])], -1)
+
+
+def gram_factor(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
+    r"""The upper triangular factor $R$ of $V = QR$, in the order of `pairs`; $G = R^\top R$ (docs eq. W.5).
+
+    As many numbers as the Gram matrix, but singular values taken from $R$ keep all digits, those from $G$ half of them.
+    Modified Gram–Schmidt: its $R$ is backward stable. A zero vector gives a zero row.
+    """
+    m = vectors.shape[0]
+    rest, entries = [vectors[i] for i in range(m)], {}
+    for i in range(m):
+        square = (rest[i] ** 2).sum(-1)
+        # the double `where` keeps the derivative of the root finite at zero
+        length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        unit = rest[i] / jnp.where(square > 0, length, 1)[:, None]
+        entries[i, i] = length
+        for j in range(i + 1, m):
+            entries[i, j] = (unit * rest[j]).sum(-1)
+            rest[j] = rest[j] - entries[i, j][:, None] * unit
+    return jnp.stack([entries[p] for p in pairs(m)], -1)
+
+
+def unpack_upper(entries: Float[Array, "*batch entry"], m: int) -> Float[Array, "*batch i j"]:
+    """The upper triangular matrix whose entries are stored in the order of `pairs`."""
+    rows, columns = zip(*pairs(m), strict=True)
+    out = jnp.zeros((*entries.shape[:-1], m, m), entries.dtype)
+    return out.at[..., jnp.asarray(rows), jnp.asarray(columns)].set(entries)
