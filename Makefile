@@ -1,9 +1,15 @@
 # Every target does its own set-up: nothing is assumed but Python (3.11 or newer) and make.
-PYTHON ?= python3
+# Variables: PYTHON (which interpreter), VENV (where to install), OUT (where the demo writes), SIZE (of the benchmarks).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/demo
-PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+SIZE   ?= std
+# As variables, the constraints hold for the build backend too.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: demo test setup check docs bench reproduce clean
 
@@ -13,7 +19,7 @@ demo: $(VENV)/.core                ## train a network, look at how it warps its 
 test: $(VENV)/.dev                 ## the default test suite
 	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=recurvature,beartype.beartype tests
 
-setup: $(VENV)/.dev
+setup: $(VENV)/.dev               ## everything for development
 
 check: $(VENV)/.dev                ## format, lint, types, import floors, repeated bodies
 	$(BIN)/ruff format --check .
@@ -26,7 +32,7 @@ docs: $(VENV)/.docs                ## build the documentation, running every exa
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.dev                ## speed ratios against the usual tools; prints a table, writes runs/bench.json
-	$(BIN)/python benchmarks/run.py --job all --size std --json runs/bench.json
+	$(BIN)/python benchmarks/run.py --job all --size $(SIZE) --json runs/bench.json
 
 reproduce: $(VENV)/.dev            ## the slow tests
 	$(BIN)/python -m pytest -n 2 -m slow tests
@@ -35,8 +41,8 @@ clean:
 	rm -rf $(VENV) runs docs/_build
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recurvature needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" || { echo "Recurvature needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv with $(PYTHON); on Debian: apt install python3-venv"; exit 2; }
 
 $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
