@@ -1,1 +1,17 @@
-"""Placeholder until the room is furnished."""
+"""Files: networks and results saved and found again, and anybody's weights read without running anything in them."""
+
+from recurvature.io.certificate import Certificate as Certificate
+from recurvature.io.certificate import equivalence as equivalence
+from recurvature.io.checkpoint import load_checkpoint as load_checkpoint
+from recurvature.io.checkpoint import save_checkpoint as save_checkpoint
+from recurvature.io.layouts import LAYOUTS as LAYOUTS
+from recurvature.io.layouts import ImportOptions as ImportOptions
+from recurvature.io.layouts import Reading as Reading
+from recurvature.io.layouts import TensorReading as TensorReading
+from recurvature.io.network_files import Imported as Imported
+from recurvature.io.network_files import read_network as read_network
+from recurvature.io.specs import TrainSpec as TrainSpec
+from recurvature.io.specs import read_toml as read_toml
+from recurvature.io.specs import register as register
+from recurvature.io.store import load as load
+from recurvature.io.store import save as save
