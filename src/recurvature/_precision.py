@@ -17,7 +17,7 @@ def enable_float64() -> None:
 
 def cast(tree: T, dtype: Any) -> T:
     """`tree` with every real floating-point array in `dtype` and every complex one in the matching complex type."""
-    complex_dtype = jnp.result_type(dtype, jnp.complex64)
+    complex_dtype = jnp.complex128 if jnp.result_type(dtype) == jnp.float64 else jnp.complex64
 
     def convert(leaf: Any) -> Any:
         if not eqx.is_array_like(leaf) or not eqx.is_inexact_array(leaf):
@@ -39,7 +39,5 @@ def require_float64(**arrays: Any) -> None:
 
 def float_dtype(tree: Any) -> Any:
     """The real floating-point type that the arrays of `tree` share (the widest, if they differ)."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
-    if not leaves:
-        return jnp.result_type(float)
-    return jnp.finfo(jnp.result_type(*leaves)).dtype
+    dtypes = {jnp.finfo(leaf.dtype).dtype for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)}
+    return max(dtypes, key=lambda dtype: dtype.itemsize, default=jnp.result_type(float))

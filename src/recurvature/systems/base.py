@@ -167,7 +167,7 @@ class LinearReadout(eqx.Module):
     def __call__(self, rates: Inexact[Array, "*batch r"]) -> Inexact[Array, "*batch o"]:
         """The outputs, for rates with any leading axes."""
         y = rates @ self.weight.T
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
 
 
 def random_readout(outputs: int, size: int, *, key: PRNGKey) -> LinearReadout:

@@ -1,0 +1,159 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optimistix as optx
+import pytest
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.systems import (
+    ConstantInputs,
+    Dense,
+    Euler,
+    LeakyCurrent,
+    LeakyRate,
+    LinearReadout,
+    LowRank,
+    Network,
+    interval,
+)
+from recurvature.systems.leaky import leaky
+
+FORMS = [LeakyCurrent, LeakyRate]
+N, INPUTS = 12, 3
+
+
+def parts(key, *, low_rank: bool = False) -> tuple[Dense | LowRank, jax.Array, jax.Array]:
+    keys = jr.split(key, 4)
+    factors = jr.normal(keys[0], (2, N, 2))
+    connectivity = LowRank(*factors) if low_rank else Dense(0.8 * jr.normal(keys[1], (N, N)) / np.sqrt(N))
+    return connectivity, jr.normal(keys[2], (N, INPUTS)), jr.normal(keys[3], (N,))
+
+
+def torch_loop(torch: Any, form: type, w: Any, win: Any, b: Any, phi: Any, ratio: float, x: Any, inputs: Any) -> Any:
+    """The loop that labs write, one trial per row."""
+    states = []
+    for u in inputs.unbind(1):
+        drive = u @ win.T + b
+        if form is LeakyCurrent:
+            x = (1 - ratio) * x + ratio * (phi(x) @ w.T + drive)
+        else:
+            x = (1 - ratio) * x + ratio * phi(x @ w.T + drive)
+        states.append(x)
+    return torch.stack(states, 1)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize("phi", ["tanh", "relu"])
+def test_equals_the_torch_loop(torch, form, low_rank, phi, getkey):
+    connectivity, input_weights, bias = parts(getkey(), low_rank=low_rank)
+    x0, inputs = jr.normal(getkey(), (N,)), jr.normal(getkey(), (4, 40, INPUTS))
+    network = Network(Euler(form(connectivity, input_weights, bias, phi, 2.0), 0.3), LinearReadout(jnp.eye(N)), x0)
+    out = rc.systems.simulate(network, inputs)
+    arrays = (connectivity.dense(), input_weights, bias, x0, inputs)
+    w, win, b, start, drive = (torch.tensor(np.asarray(a)) for a in arrays)
+    function = getattr(torch, phi)
+    expected = torch_loop(torch, form, w, win, b, function, 0.15, start.expand(4, N), drive)
+    # 40 steps of sums of 12 products of order one
+    np.testing.assert_allclose(out.states, expected, rtol=0, atol=1e-12)
+    rates = function(expected) if form is LeakyCurrent else expected
+    np.testing.assert_allclose(out.outputs, rates, rtol=0, atol=1e-12)
+
+
+def test_current_and_rate_networks_are_one_system_in_two_coordinates(getkey):
+    connectivity, input_weights, bias = parts(getkey())
+    u, r0 = jr.normal(getkey(), (INPUTS,)), jr.normal(getkey(), (N,))
+    drive = input_weights @ u + bias
+    x0 = connectivity(r0) + drive
+    inputs = jnp.broadcast_to(u, (1, 30, INPUTS))
+    run = lambda form, start: rc.systems.simulate(  # noqa: E731
+        Network(Euler(form(connectivity, input_weights, bias), 0.2), LinearReadout(jnp.eye(N)), start), inputs
+    )
+    rates, currents = run(LeakyRate, r0).states, run(LeakyCurrent, x0).states
+    recurrent = np.asarray(currents) - np.asarray(drive)
+    # for a constant input x = Wr + drive holds at every step; 30 steps of rounding
+    np.testing.assert_allclose(recurrent, rates @ connectivity.dense().T, rtol=0, atol=1e-13)
+
+
+def test_fixed_points_correspond(getkey):
+    connectivity, input_weights, bias = parts(getkey())
+    u = jr.normal(getkey(), (INPUTS,))
+    current, rate = (form(connectivity, input_weights, bias) for form in FORMS)
+    solver: Any = optx.Newton(rtol=1e-12, atol=1e-12)
+    root = optx.root_find(lambda x, args: current.velocity(x, u), solver, jnp.zeros(N)).value
+    # what Newton leaves is far below its tolerance, once it converges quadratically
+    np.testing.assert_allclose(rate.velocity(current.rates(root), u), 0, atol=1e-10)
+    assert np.abs(root).max() > 0.1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_independent(form, getkey):
+    flow = form(*parts(getkey()))
+    x, u = jr.normal(getkey(), (5, N)), jr.normal(getkey(), (INPUTS,))
+    drive = jnp.broadcast_to(u @ flow.input_weights.T + flow.bias, (5, N))
+    each = np.stack([flow.velocity(row, u) for row in x])
+    # one product of matrices against five of a matrix and a vector
+    np.testing.assert_allclose(flow.field(x, drive, jnp.tanh), each, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_low_rank_equals_dense(form, getkey):
+    low, input_weights, bias = parts(getkey(), low_rank=True)
+    x, u = jr.normal(getkey(), (N,)), jr.normal(getkey(), (INPUTS,))
+    one, other = form(low, input_weights, bias), form(Dense(low.dense()), input_weights, bias)
+    # sums of 24 products in another order
+    np.testing.assert_allclose(one.velocity(x, u), other.velocity(x, u), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_euler_converges_to_the_flow_with_order_one(form, getkey):
+    flow = form(*parts(getkey()))
+    readout, x0, end = LinearReadout(jnp.eye(N)), jr.normal(getkey(), (N,)), 2.0
+    manifold = ConstantInputs(interval("level"), lambda theta: theta[0] * jnp.ones(INPUTS))
+    theta = jnp.array([[0.7]])
+    exact = rc.systems.simulate_flow(
+        Network(flow, readout, x0), manifold, theta, jnp.array([end]), rtol=1e-10, atol=1e-12
+    ).states[0, 0]
+    errors = []
+    for steps in (50, 100, 200):
+        inputs = rc.systems.sample_inputs(manifold, theta, dt=end / steps, steps=steps)
+        states = rc.systems.simulate(Network(Euler(flow, end / steps), readout, x0), inputs).states
+        errors.append(float(jnp.linalg.norm(states[0, -1] - exact)))
+    # error a dt + b dt²: the ratios approach 2 from a distance of order dt = 0.04 and 0.02
+    np.testing.assert_allclose([errors[0] / errors[1], errors[1] / errors[2]], 2, atol=0.1)
+    assert errors[0] > 1e-4
+
+
+@pytest.mark.parametrize("make", ["leaky-current", "leaky-rate"])
+def test_time_scales_with_tau(make, getkey):
+    key, inputs = getkey(), jr.normal(getkey(), (1, 20, 2))
+    fast = rc.systems.CONSTRUCTORS[make](N, inputs=2, outputs=1, key=key, dt=0.1)
+    slow = rc.systems.CONSTRUCTORS[make](N, inputs=2, outputs=1, key=key, dt=1.0, tau=10.0)
+    one, other = rc.systems.simulate(fast, inputs), rc.systems.simulate(slow, inputs)
+    # only dt/tau enters: two roundings a step
+    np.testing.assert_allclose(one.outputs, other.outputs, rtol=1e-12, atol=1e-14)
+
+
+def test_without_dt_the_network_is_a_flow(getkey):
+    net = leaky(LeakyRate, 5, inputs=2, outputs=1, key=getkey(), dt=None, phi="relu")
+    assert isinstance(net.system, LeakyRate)
+    assert net.system.phi == "relu"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_parts_that_do_not_fit_are_named(form, getkey):
+    connectivity, input_weights, bias = parts(getkey())
+    for arguments, name in [
+        ((connectivity, input_weights[1:], bias), "input_weights|bias"),
+        ((connectivity, input_weights, bias[1:]), "bias"),
+        ((connectivity, input_weights, bias, "tanh", 0.0), "`tau`"),
+        ((connectivity, input_weights, bias, "tank"), "Did you mean 'tanh'"),
+    ]:
+        # jaxtyping may see a clash of shapes first, and says which field
+        with pytest.raises((InputError, TypeError), match=name):
+            form(*arguments)
