@@ -52,7 +52,7 @@ class AbstractResult(eqx.Module):
             value = getattr(self, field.name)
             if isinstance(value, jax.Array | np.ndarray):
                 meta = {k: v for k, v in field.metadata.items() if k in ("units", "long_name")}
-                variables[field.name] = (_dims(hints[field.name], field.name), np.asarray(value), meta)
+                variables[field.name] = (_dims(hints[field.name], field.name, value.ndim), np.asarray(value), meta)
             else:
                 options[field.name] = value
         coords = {name: variables.pop(name) for name in list(variables) if variables[name][0] == [name]}
@@ -96,11 +96,12 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _dims(hint: Any, name: str) -> list[str]:
+def _dims(hint: Any, name: str, ndim: int) -> list[str]:
+    """The dimensions that the annotation names; of a union, those of the member with `ndim` dimensions."""
     for candidate in (hint, *typing.get_args(hint)):
-        if hasattr(candidate, "dim_str"):
-            return candidate.dim_str.split()
-    raise TypeError(f"field `{name}` holds an array but its annotation names no dimensions.")
+        if hasattr(candidate, "dim_str") and len(dims := candidate.dim_str.split()) == ndim:
+            return dims
+    raise TypeError(f"field `{name}` holds an array but its annotation names no {ndim} dimensions.")
 
 
 def _restore(hint: Any, value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Run a network: maps by one scan, flows by diffrax with steps onto every declared jump of the input."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -57,16 +58,28 @@ def rollout(
     x0: Float[Array, " n"],
     inputs: Float[Array, "time d"],
     kicks: Float[Array, "time n"] | None = None,
+    *,
+    recompute: bool = False,
 ) -> Float[Array, "time n"]:
-    """The states of one trial after each step; `kicks` are added to the state at the end of each step."""
+    """The states of one trial after each step; `kicks` are added to the state at the end of each step.
+
+    `recompute` makes a backward pass redo what is elementwise in a step and keep only matrix products.
+    """
+    advance = _recomputed_step if recompute else type(system).step
 
     def body(x: Array, drive: tuple[Array, Array | None]) -> tuple[Array, Array]:
         u, kick = drive
-        x = system.step(x, u)
+        x = advance(system, x, u)
         x = x if kick is None else x + kick
         return x, x
 
     return jax.lax.scan(body, x0, (inputs, kicks))[1]
+
+
+# Storing less is faster: the memory traffic of saved arrays costs more than tanh. Matrix products are kept.
+@functools.partial(eqx.filter_checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
+def _recomputed_step(system: AbstractMap, x: Array, u: Array) -> Array:
+    return system.step(x, u)
 
 
 def simulate(
@@ -108,7 +121,12 @@ def _finite(states: Float[Array, "trial time n"], outputs: Float[Array, "trial t
 
 
 def run_trials(
-    network: Network, inputs: Float[Array, "trial time d"], noise: Noise | None, key: PRNGKey | None
+    network: Network,
+    inputs: Float[Array, "trial time d"],
+    noise: Noise | None,
+    key: PRNGKey | None,
+    *,
+    recompute: bool = False,
 ) -> tuple[Float[Array, "trial time n"], Float[Array, "trial time o"]]:
     """States and outputs of a batch of trials, for use inside a compiled program."""
     system = network.system
@@ -118,7 +136,8 @@ def run_trials(
         tau = system.flow.tau if isinstance(system, Euler) else 1.0
         shape = (*inputs.shape[:2], system.state_size)
         kicks = noise.step_std(system.dt, tau) * jr.normal(key, shape, inputs.dtype)
-    batched = jax.vmap(rollout, in_axes=(None, None, 0, None if kicks is None else 0))
+    one = functools.partial(rollout, recompute=recompute)
+    batched = jax.vmap(one, in_axes=(None, None, 0, None if kicks is None else 0))
     states = batched(system, network.x0, inputs, kicks)
     return states, network.readout(jax.vmap(jax.vmap(system.rates))(states))
 
