@@ -1,7 +1,7 @@
 """One reporting path: long work calls `report(Progress(...))` between jitted chunks, and the caller draws it."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Progress:
     """Numbers worth seeing on the way, such as the loss."""
 
 
+@runtime_checkable
 class Report(Protocol):
     """Anything that takes a `Progress`."""
 
