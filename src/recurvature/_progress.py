@@ -19,6 +19,7 @@ class Progress:
 
 
 @runtime_checkable
+@runtime_checkable
 class Report(Protocol):
     """Anything that takes a `Progress`."""
 

@@ -1,7 +1,7 @@
 """Fields over an input manifold: blocks of points streamed through a network, what is emitted gathered over time."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ SPACES = ("state", "rates", "readout")
 Initial = Callable[[Float[Array, " m"]], Float[Array, " n"]]
 
 
+@runtime_checkable
 class Emitter(Protocol):
     """What a lens wants of each frame: a module, so that equal requests share one compiled program."""
 
