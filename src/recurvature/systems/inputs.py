@@ -191,7 +191,7 @@ class AbstractInputManifold(eqx.Module):
 
 def grid_shape(manifold: AbstractInputManifold, points: int | tuple[int, ...]) -> tuple[int, ...]:
     """Points along every coordinate; a single number serves all."""
-    counts = (points,) * manifold.dimension if isinstance(points, int | np.integer) else tuple(points)
+    counts = (points,) * manifold.dimension if isinstance(points, int) else tuple(points)
     if len(counts) != manifold.dimension:
         raise InputError(f"`points` needs one count for each of {manifold.dimension} coordinates; got {counts}.")
     return counts

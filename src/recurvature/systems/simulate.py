@@ -170,7 +170,7 @@ def steps_for(duration: float, dt: float) -> int:
 
 
 def sample_inputs(
-    manifold: AbstractInputManifold, theta: Float[Array, "trial m"], *, dt: float, steps: int
+    manifold: AbstractInputManifold, theta: Float[Values, "trial m"], *, dt: float, steps: int
 ) -> Float[Array, "trial time d"]:
     """The input functions of a manifold at points `theta`, sampled as a map reads them."""
     theta = jnp.asarray(theta, float_dtype(theta))
@@ -219,8 +219,8 @@ def solve_flow(
 def simulate_flow(
     network: Network,
     manifold: AbstractInputManifold,
-    theta: Float[Array, "trial m"],
-    times: Float[Array, " time"],
+    theta: Float[Values, "trial m"],
+    times: Float[Values, " time"],
     *,
     rtol: float = 1e-6,
     atol: float = 1e-9,
