@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recurvature._errors import InputError, did_you_mean
@@ -75,6 +75,13 @@ def decoding(path: Path, kind: str, cure: str = "Write or copy it again.") -> It
         raise InputError(f"{path} is not {kind} that can be read: {one_line(error)}. {cure}") from error
     except Exception as error:
         raise InputError(f"{path} is not {kind} that can be read: {one_line(error)}. {cure}") from error
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Raise unless every name of a tensor can be shown in a message: printable and of at most 200 characters."""
+    for name in names:
+        if not name.isprintable() or len(name) > 200:
+            raise InputError(f"{path}: {name[:40]!r}… is no name for a tensor. Write the file again.")
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import recurvature
 from recurvature._errors import InputError, did_you_mean
 from recurvature._result import AbstractResult
 from recurvature.io.atomic import atomic, check_absent, write_bytes
@@ -163,7 +162,7 @@ def _results(cls: type[AbstractResult] = AbstractResult) -> list[type[AbstractRe
 def _import_rooms() -> None:
     """Import every module that may define results, so that their classes are known."""
     for room in _ROOMS:
-        name = f"{recurvature.__name__}.{room}"
+        name = f"recurvature.{room}"
         if importlib.util.find_spec(name) is None:
             continue
         package = importlib.import_module(name)

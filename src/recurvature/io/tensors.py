@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from recurvature._errors import InputError
 from recurvature.io.atomic import write_bytes
-from recurvature.io.opening import content, decoding, read_bytes
+from recurvature.io.opening import check_names, content, decoding, read_bytes
 
 HEADER = "recurvature"
 """Key of the JSON header in the metadata of the file."""
@@ -47,6 +47,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]
         raise InputError(f"{path} holds {found}, not safetensors; give it the ending of what it is.")
     with decoding(path, "a .safetensors file"):
         tensors = {name: _array(name, entry) for name, entry in safetensors.deserialize(data)}
+        check_names(path, tensors)
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     return tensors, metadata

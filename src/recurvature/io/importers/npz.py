@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recurvature._errors import InputError
-from recurvature.io.opening import content, decoding, read_bytes
+from recurvature.io.opening import check_names, content, decoding, read_bytes
 
 _MOST_PER_BYTE, _FREE = 32, 1 << 20
 """What a compressed file may unpack to: 32 times its size and a megabyte. Weights do not compress that well."""
@@ -21,6 +21,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     with decoding(path, "an .npz file"), zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         check_directory(path, entries, len(data))
+        check_names(path, [entry.filename for entry in entries])
         if not entries or not all(entry.filename.endswith(".npy") for entry in entries):
             kind = "a PyTorch file" if any(e.filename.endswith("/data.pkl") for e in entries) else "a zip archive"
             raise InputError(f"{path} holds {kind}, not .npz; give it the ending of what it is.")

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError
 from recurvature.io.importers.npz import check_directory
-from recurvature.io.opening import content, decoding, one_line, read_bytes
+from recurvature.io.opening import check_names, content, decoding, one_line, read_bytes
 
 _NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
 _WAY_OUT = (
@@ -42,6 +42,7 @@ def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             ".npz and pass that."
         )
     table, notes = _nested(path, _load(path, data))
+    check_names(path, table)
     return {name: _array(path, name, tensor, len(data)) for name, tensor in table.items()}, notes
 
 
