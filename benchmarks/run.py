@@ -35,9 +35,9 @@ def main() -> int:
         for case in importlib.import_module(f"benchmarks.{job}").cases(options.size):
             console.print(f"[dim]{case.title} …[/dim]", highlight=False)
             document["cases"].append(harness.measure(case, calibration, options.arms))
-    console.print(arm_table(document["cases"]), goal_table(document["cases"]))
     if options.json:
         write(Path(options.json), document)
+    console.print(arm_table(document["cases"]), goal_table(document["cases"]))
     return 1 if any(v == "missed" for c in document["cases"] for v in verdicts(c)) else 0
 
 
@@ -91,22 +91,24 @@ def goal_table(cases: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right" if name in ("median", "95 %", "goal") else "left")
     for case in cases:
         for name, r in case["ratios"].items():
-            goal = [f"≥ {r['at_least']:g}"] * (r["at_least"] is not None) + [f"≤ {r['at_most']:g}"] * (
-                r["at_most"] is not None
-            )
             low, high = r["ci95"]
             table.add_row(
                 _title(case),
                 name.replace("_over_", " / "),
                 f"{r['median']:.2f}",
                 f"{low:.2f}–{high:.2f}",
-                " ".join(goal),
+                _bounds(r),
                 r["verdict"] + (" (noisy)" if r["noisy"] and r["verdict"] != "noisy" else ""),
             )
         for name, entry in case["limits"].items():
-            bound = f"≤ {entry['at_most']:.4g}"
-            table.add_row(_title(case), name, f"{entry['value']:.4g}", "", bound, entry["verdict"])
+            table.add_row(_title(case), name, f"{entry['value']:.4g}", "", _bounds(entry), entry["verdict"])
     return table
+
+
+def _bounds(entry: dict[str, Any]) -> str:
+    """The bounds that a ratio or limit should keep."""
+    signs = {"at_least": "≥", "at_most": "≤"}
+    return " ".join(f"{sign} {entry[name]:.4g}" for name, sign in signs.items() if entry.get(name) is not None)
 
 
 def _title(case: dict[str, Any]) -> str:
