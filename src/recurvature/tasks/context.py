@@ -38,8 +38,9 @@ class ContextDecision(AbstractTask):
     `levels` even values in [-`limit`, `limit`]; trials are balanced over the `levels`² × 2 conditions (242). `theta`
     holds $(e_1, e_2)$; the context of a trial stands in its inputs.
 
-    Sizes and levels as in arXiv 2512.04310 (public code, no bias, T = 10 tau); Euler steps of 0.2 and noise of 0.05 at
-    every step are this library's choice. Raises `InputError` on sizes that are not positive, or fewer than 2 levels.
+    Sizes and levels as in the public code of Pellegrino & Chadwick, NeurIPS 2025 (T = 10 tau); steps of 0.2 and noise
+    of 0.05 at every step are this library's choice. Raises `InputError` on sizes that are not positive, or fewer than
+    2 levels.
     """
 
     dt: float = eqx.field(static=True, default=0.2)

@@ -96,7 +96,7 @@ class DelayedMatch(AbstractTask):
 
     def correct(self, outputs: Float[Array, "trial time o"], trials: Trials) -> Bool[Array, " trial"]:
         """Which trials have the right sign of the average output over the later half of the response window."""
-        late = trials.mask * (jnp.cumsum(trials.mask, axis=1) > self.response_steps // 2)
+        late = jnp.where(jnp.cumsum(trials.mask != 0, axis=1) > self.response_steps // 2, trials.mask, 0)
         return same_sign(outputs, trials.targets, late)
 
     def manifold(self, *, delay: int | None = None) -> PulsedInputs:

@@ -25,10 +25,11 @@ class WorkingMemory(AbstractTask):
     $(2 + i)$ slots + delay on; the trial ends with `quiet`, from 5 slots + delay on, in which, as before go, the output
     should be 0. Every trial has the length of the longest delay, 12.5; what is left of it at the end weighs 0.
 
-    The weights make the loss of arXiv 2512.04310, the mean square error over the responses plus the mean square over
-    the quiet times: 1 in the responses, and the same total over the quiet times of the trial. Angles come from
-    `angles` even ones per item, balanced over pairs and delays, and every trial is turned as a whole by a random
-    angle. `theta` holds the two angles (rad, in [0, 2π)); the delay of a trial shows in its go input.
+    The weights make the loss of Pellegrino & Chadwick, NeurIPS 2025, the mean square error over the responses plus the
+    mean square over the quiet times (halved, as an average under the weights): 1 in the responses, and the same total
+    over the quiet times of the trial. Angles come from `angles` even ones per item, balanced over pairs and delays, and
+    every trial is turned as a whole by a random angle. `theta` holds the two angles (rad, in [0, 2π)); the delay of a
+    trial shows in its go input.
 
     Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
     """

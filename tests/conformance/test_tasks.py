@@ -1,0 +1,173 @@
+"""What every task must satisfy, whatever it asks."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recurvature.systems import sample_inputs
+from recurvature.systems.simulate import unaligned_jumps
+from recurvature.tasks import TASKS, AbstractTask
+
+N = 8
+EPS = float(np.finfo(np.float32).eps)
+CONDITION: dict[str, Any] = {
+    "context-decision": lambda trial: {"context": int(trial.inputs[0, 2:].argmax())},
+    "random-dots": lambda trial: {},
+    "delayed-match": lambda trial: {"delay": int(trial.mask.argmax()) - 55},
+    "working-memory": lambda trial: {"delay": round(int(trial.inputs[:, 2].argmax()) * 0.1 - 2, 6)},
+}
+"""The condition of one noise-free trial: the arguments of `manifold`."""
+
+
+@pytest.fixture(params=TASKS)
+def task(request) -> AbstractTask:
+    return TASKS[request.param]()
+
+
+def quiet(task):
+    return dataclasses.replace(task, input_noise=0.0)
+
+
+def equal(a, b):
+    return bool(eqx.tree_equal(a, b))
+
+
+def test_names_sizes_and_reference(task):
+    assert type(TASKS[task.name]()) is type(task)
+    assert task.duration == task.steps * task.dt
+    assert task.reference.text
+    assert task.reference.url.startswith("https://")
+    assert "NeurIPS 20" in (type(task).__doc__ or ""), "the docstring must name its source"
+
+
+def test_trials_have_the_declared_shapes_in_float32(task, getkey):
+    trials = task.trials(getkey(), N)
+    assert trials.inputs.shape == (N, task.steps, task.input_size)
+    assert trials.targets.shape == (N, task.steps, task.output_size)
+    assert trials.mask.shape == (N, task.steps)
+    assert trials.theta is not None
+    assert {leaf.dtype for leaf in jax.tree.leaves(trials)} == {jnp.dtype("float32")}
+    for leaf in jax.tree.leaves(trials):
+        assert np.isfinite(leaf).all()
+    assert (trials.mask >= 0).all()
+    assert (trials.mask.sum(1) > 0).all()
+
+
+def test_the_same_key_gives_the_same_numbers_and_another_key_others(task, getkey):
+    key = getkey()
+    assert equal(task.trials(key, N), type(task)().trials(key, N))
+    assert not np.array_equal(task.trials(key, N).inputs, task.trials(getkey(), N).inputs)
+
+
+def test_trials_trace_once_in_ten_calls(task, getkey, monkeypatch):
+    draw, traced = type(task).draw, []
+
+    def counted(self, key, n):
+        traced.append(n)
+        return draw(self, key, n)
+
+    monkeypatch.setattr(type(task), "draw", counted)
+    # a batch size of its own: no other test may have compiled it before
+    for _ in range(10):
+        type(task)().trials(getkey(), 17)
+    assert traced == [17]
+
+
+def test_trials_are_the_same_inside_a_compiled_program_and_under_vmap(task, getkey):
+    keys = [getkey(), getkey()]
+    together = eqx.filter_jit(jax.vmap(lambda key: task.trials(key, N)))(jnp.stack(keys))
+    for i, key in enumerate(keys):
+        for a, b in zip(jax.tree.leaves(task.trials(key, N)), jax.tree.leaves(together), strict=True):
+            # the compiler may fuse a sum or a cosine differently: a few float32 roundings at values up to 2π
+            np.testing.assert_allclose(a, b[i], atol=8 * EPS, rtol=0)
+
+
+def test_the_manifold_holds_the_noise_free_inputs_of_every_trial(task, getkey):
+    trials = quiet(task).trials(getkey(), N)
+    for i in range(N):
+        trial = jax.tree.map(lambda x, i=i: x[i], trials)
+        manifold = task.manifold(**CONDITION[task.name](trial))
+        sampled = sample_inputs(manifold, trial.theta[None], dt=task.dt, steps=task.steps)[0]
+        # cosines and products of one float32 rounding each, at values up to 1
+        np.testing.assert_allclose(sampled, trial.inputs, atol=2 * EPS, rtol=0)
+
+
+def test_theta_lies_in_the_chart(task, getkey):
+    theta = np.asarray(task.trials(getkey(), N).theta)
+    for column, c in zip(theta.T, task.manifold().coordinates, strict=True):
+        # the ends of the range, rounded to float32
+        assert column.min() >= c.low - EPS * abs(c.low)
+        # the same
+        assert column.max() <= c.high + EPS * abs(c.high)
+        # trials use the chart from end to end: at least a third of it in eight draws
+        assert np.ptp(column) > 1 / 3 * (c.high - c.low)
+
+
+def test_jumps_fall_on_steps_and_are_all_of_them(task):
+    for condition in task.views().values():
+        manifold = task.manifold(**condition)
+        assert unaligned_jumps(manifold, task.dt) == ()
+        theta = jnp.asarray([[0.3 * c.low + 0.7 * c.high for c in manifold.coordinates]])
+        inputs = np.asarray(sample_inputs(manifold, theta, dt=task.dt, steps=task.steps)[0])
+        moved = np.flatnonzero((np.diff(inputs, axis=0, prepend=inputs[:1]) != 0).any(1))
+        declared = {round(t / task.dt) for t in manifold.jump_times}
+        assert set(moved) == declared - {0}
+
+
+def test_views_and_phases_go_together(task):
+    assert task.views()
+    for title, condition in task.views().items():
+        assert title
+        assert equal(task.manifold(**condition), task.manifold(**condition))
+        phases = task.phases(**condition)
+        assert list(phases.values()) == sorted(phases.values())
+        for start, stop in phases.values():
+            # rounding of sums of step counts times dt
+            assert 0 <= start < stop <= task.duration + 1e-9
+    assert task.phases()
+
+
+def test_equal_manifolds_share_a_compiled_program(task):
+    traced = []
+
+    @eqx.filter_jit
+    def inputs(manifold):
+        traced.append(1)
+        return manifold.inputs_at(0.1)
+
+    for _ in range(3):
+        inputs(type(task)().manifold(**next(iter(task.views().values()))))
+    assert len(traced) == 1
+
+
+def test_perfect_outputs_are_right_and_opposite_silent_or_broken_ones_are_not(task, getkey):
+    trials = task.trials(getkey(), N)
+    answerable = np.asarray((trials.targets * trials.mask[:, :, None] != 0).any((1, 2)))
+    targets = trials.targets.astype(float)
+    assert task.correct(targets, trials).all()
+    assert task.accuracy(targets, trials) == 1.0
+    assert task.accuracy(trials.targets, trials) == 1.0
+    for wrong in (-targets, 0 * targets, jnp.nan * targets):
+        assert task.accuracy(wrong, trials) == 0.0
+        assert not np.asarray(task.correct(wrong, trials))[answerable].any()
+
+
+def test_what_weighs_nothing_does_not_matter_to_right_and_wrong(task, getkey):
+    trials = task.trials(getkey(), N)
+    spoilt = jnp.where(trials.mask[:, :, None] == 0, -5, trials.targets)
+    assert task.accuracy(spoilt, trials) == 1.0
+
+
+def test_a_task_is_a_pytree_without_leaves(task):
+    leaves: list[Any] = jax.tree.leaves(task)
+    structure: Any = jax.tree.structure(task)
+    assert leaves == []
+    assert structure == jax.tree.structure(type(task)())
+    assert structure != jax.tree.structure(dataclasses.replace(task, input_noise=1.0))
+    assert hash(structure) == hash(jax.tree.structure(type(task)()))
+    assert equal(jax.tree.unflatten(structure, leaves), task)
