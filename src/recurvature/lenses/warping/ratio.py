@@ -43,6 +43,8 @@ class Profile(AbstractResult):
     relative: Float[Values, "time value"]
     coordinate: str
     space: str
+    units: str = ""
+    """Of the coordinate."""
 
 
 def coordinate_index(metric: Metric, coordinate: int | str) -> int:
@@ -99,4 +101,4 @@ def profile(metric: Metric, coordinate: int | str) -> Profile:
         relative = along / along.mean(-1, keepdims=True)
     values = np.asarray(metric.theta)[:, a].reshape(metric.grid)
     value = np.moveaxis(values, a, 0).reshape(metric.grid[a], -1)[:, 0]
-    return Profile(metric.time, value, along, relative, metric.coordinates[a], metric.space)
+    return Profile(metric.time, value, along, relative, metric.coordinates[a], metric.space, metric.units[a])
