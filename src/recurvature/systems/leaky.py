@@ -117,12 +117,16 @@ def _check_leaky(flow: AbstractLeaky) -> None:
     activation(flow.phi)
 
 
-def leaky_current(size: int, *, inputs: int, outputs: int, key: PRNGKey, dt: float = 0.2, **options: object) -> Network:
+def leaky_current(
+    size: int, *, inputs: int, outputs: int, key: PRNGKey, dt: float | None = 0.2, **options: object
+) -> Network:
     """A random leaky-current network, ready to train, stepped by Euler with `dt`; see `leaky`."""
     return leaky(LeakyCurrent, size, inputs=inputs, outputs=outputs, key=key, dt=dt, **options)  # type: ignore[arg-type]
 
 
-def leaky_rate(size: int, *, inputs: int, outputs: int, key: PRNGKey, dt: float = 0.2, **options: object) -> Network:
+def leaky_rate(
+    size: int, *, inputs: int, outputs: int, key: PRNGKey, dt: float | None = 0.2, **options: object
+) -> Network:
     """A random leaky-rate network, ready to train, stepped by Euler with `dt`; see `leaky`."""
     return leaky(LeakyRate, size, inputs=inputs, outputs=outputs, key=key, dt=dt, **options)  # type: ignore[arg-type]
 

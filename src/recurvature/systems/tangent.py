@@ -28,7 +28,7 @@ class Frame(NamedTuple):
     time: Float[Array, ""]
     rows: Rows
     """State and derivatives, (c, b, n)."""
-    drive: Rows
+    drive: Float[Array, "c b d"]
     """Input and its derivatives, (c, b, d)."""
     rate: Rows
     """Rate of change of `rows`: the velocity of a flow, the forward difference over one step of a map."""
@@ -48,13 +48,15 @@ def n_rows(m: int, order: int) -> int:
     return 1 + m + (len(pairs(m)) if order == 2 else 0)
 
 
-def lift(function: Callable[..., Array], m: int, order: int, *arguments: Rows) -> Rows:
+def lift(
+    function: Callable[..., Array], m: int, order: int, *arguments: Float[Array, "c b _"]
+) -> Float[Array, "c b k"]:
     """The value and derivatives of `function(*arguments)`, given those of its arguments: the chain rule, for one point.
 
     Written for any differentiable function of vectors; batched over the points of the block.
     """
 
-    def one(*args: Float[Array, "c n"]) -> Float[Array, "c k"]:
+    def one(*args: Float[Array, "c _"]) -> Float[Array, "c k"]:
         values, firsts = [a[0] for a in args], [a[1 : 1 + m] for a in args]
         value, tangent = jax.linearize(function, *values)
         parts = [value[None], jax.vmap(tangent)(*firsts)]
