@@ -86,7 +86,7 @@ def fit_ensemble(
     networks = [make_network(weights) for weights, _ in pairs]
     for network in networks:
         check_fits(network, task)
-    parts = _stack([split(network, options.frozen) for network in networks])
+    parts = stack([split(network, options.frozen) for network in networks])
     keys = jnp.stack([training for _, training in pairs])
     spec = options.spec(task, eqx.combine(*parts), keys, numbers)
     how = _batching(batching, networks[0], batch)
@@ -111,7 +111,8 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return numbers
 
 
-def _stack(parts: list[tuple[PyTree, PyTree, PyTree]]) -> tuple[PyTree, PyTree, PyTree]:
+def stack(parts: list[tuple[PyTree, PyTree, PyTree]]) -> tuple[PyTree, PyTree, PyTree]:
+    """The parts of many networks as those of one with a leading seed axis. Raises where they are built differently."""
     skeleton = parts[0][2]
     same = [eqx.tree_equal(skeleton, each[2]) is True and _shapes(each) == _shapes(parts[0]) for each in parts]
     if not all(same):
