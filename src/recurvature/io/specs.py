@@ -212,18 +212,24 @@ def _build(cls: type[eqx.Module], spec: dict[str, Any], path: str, left: dict[st
         here = f"{path}.{name}".lstrip(".")
         values[name] = _decode(spec[name], here, here, left)
     hints = typing.get_type_hints(cls)
-    # one scope for all fields of a class: a dimension with one name has one length
+    # one scope for all fields of a class, so that a dimension of one name has one length; it ends with this function
     with jaxtyping.jaxtyped("context"):
         for name, value in values.items():
-            if not _fits(value, hints[name]):
-                raise InputError(
-                    f"`{path}.{name}`".replace("`.", "`") + f" of {cls.__name__} cannot be {_show(value)}."
-                )
+            fits = isinstance(value, _arrays(hints[name])) if eqx.is_array(value) else _fits(value, hints[name])
+            if not fits:
+                where = f"{path}.{name}".lstrip(".")
+                raise InputError(f"`{where}` of {cls.__name__} cannot be {_show(value)}.")
     return cls(**values)
 
 
+def _arrays(hint: Any) -> tuple[type, ...]:
+    """The array types that an annotation allows."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return tuple(o for o in options if isinstance(o, type) and issubclass(o, AbstractArray))
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a decoded value may stand where the annotation is `hint`."""
+    """Whether a decoded value that is no array may stand where the annotation is `hint`."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in inner)
@@ -240,7 +246,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is None:
         return value is None
-    if isinstance(hint, type) and issubclass(hint, AbstractArray | eqx.Module | str | bool | types.NoneType):
+    if isinstance(hint, type) and issubclass(hint, eqx.Module | str | bool | types.NoneType):
         return isinstance(value, hint)
     return False
 
