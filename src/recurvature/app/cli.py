@@ -1,0 +1,176 @@
+"""The command line. Only typer is imported here: the work behind a command is imported when it is called."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recurvature.app.run import Run
+
+app = typer.Typer(
+    name="recurvature",
+    help="Open recurrent networks: train one or bring your own, and see how it computes.",
+    no_args_is_help=False,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output; logs and progress on standard error.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace output that is already there.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not keep compiled programs between runs.")]
+Seed = Annotated[int, typer.Option(help="The one number from which all randomness comes.")]
+Points = Annotated[
+    int | None, typer.Option(help="Points along every coordinate of the input manifold (default: chosen by dimension).")
+]
+Layout = Annotated[str | None, typer.Option(help="How the tensors are named and arranged (default: recognised).")]
+Mapping = Annotated[
+    Path | None, typer.Option(help="TOML file that says which tensor is what, for a layout of your own.")
+]
+Net = Annotated[Path, typer.Argument(metavar="NET", help="Network file: .safetensors, .pt, .pth or .npz.")]
+
+
+def main() -> None:
+    """The console script."""
+    from recurvature.app.terminal import run
+
+    sys.exit(run(app))
+
+
+def begin(command: str, json: bool, force: bool, no_cache: bool) -> "Run":
+    """Start the clock and the compilation cache before the libraries that take long to load."""
+    from recurvature.app import run
+
+    return run.begin(command, json=json, force=force, cache=not no_cache)
+
+
+@app.callback()
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Open recurrent networks: train one or bring your own, and see how it computes."""
+    if version:
+        import importlib.metadata
+
+        print(importlib.metadata.version("recurvature"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and its data.")] = Path("runs/demo"),
+    seed: Seed = 0,
+    steps: Annotated[int, typer.Option(help="Gradient steps.")] = 1000,
+    hidden: Annotated[int, typer.Option(help="Units.")] = 64,
+    points: Points = None,
+    force: Force = False,
+    json: Json = False,
+    no_cache: NoCache = False,
+) -> None:
+    """Train a network to decide by context, look at how it warps its inputs, write DIR/report.html."""
+    run = begin("demo", json, force, no_cache)
+    from recurvature.app import commands
+    from recurvature.app.pipeline import Options
+
+    options = Options(points=points, seed=seed)
+    commands.demo(run, out, options, steps=steps, hidden=hidden)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(metavar="NET.safetensors", help="File for the trained network.")],
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Name of a task (or `task` in the spec).")] = None,
+    system: Annotated[str | None, typer.Option(metavar="NAME", help="Kind of network.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the recurrent weights (default: full).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Trials in each step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size of Adam.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The one number from which all randomness comes.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Networks to train, with seeds one apart.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="The same settings, and more, in a file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
+    force: Force = False,
+    json: Json = False,
+    no_cache: NoCache = False,
+) -> None:
+    """Train a network on a task and save it; NET.report.html, NET.run.json and NET.results.zarr go beside it."""
+    run = begin("train", json, force, no_cache)
+    from recurvature.app import commands
+    from recurvature.app.spec import train_spec
+
+    asked = train_spec(
+        spec,
+        task=task,
+        system=system,
+        hidden=hidden,
+        rank=rank,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        seeds=seeds,
+    )
+    commands.train(run, asked, out, resume=resume)
+
+
+@app.command()
+def inspect(
+    net: Net, layout: Layout = None, mapping: Mapping = None, json: Json = False, no_cache: NoCache = False
+) -> None:
+    """Print what a network file holds, how each tensor was understood, and how nearly the two networks agree."""
+    run = begin("inspect", json, False, no_cache)
+    from recurvature.app import commands
+
+    commands.inspect(run, net, layout, mapping)
+
+
+@app.command()
+def analyze(
+    net: Net,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and its data.")],
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="The task that the network does.")] = None,
+    lens: Annotated[str, typer.Option(metavar="A,B,…", help="Lenses to look through.")] = "warping",
+    layout: Layout = None,
+    mapping: Mapping = None,
+    points: Points = None,
+    trials: Annotated[int, typer.Option(help="Trials for the accuracy.")] = 1000,
+    amplitude: Annotated[float, typer.Option(help="Without a task: constant inputs go from -A to A.")] = 1.0,
+    duration: Annotated[float, typer.Option(help="Without a task: time to watch, in units of tau.")] = 10.0,
+    seed: Seed = 0,
+    force: Force = False,
+    json: Json = False,
+    no_cache: NoCache = False,
+) -> None:
+    """Look at any network through the lenses and write DIR/report.html."""
+    run = begin("analyze", json, force, no_cache)
+    from recurvature.app import commands
+    from recurvature.app.pipeline import Options, Probe
+
+    options = Options(tuple(lens.split(",")), points, trials, seed)
+    probe = Probe(amplitude, duration)
+    commands.analyze(run, net, out, options, probe, task=task, layout=layout, mapping=mapping)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Print versions, devices, number types, the cache folder, and what is missing and how to get it."""
+    from recurvature.app import doctor as clinic
+    from recurvature.app.terminal import emit
+
+    found = clinic.examine()
+    if json:
+        emit(found)
+    else:
+        print(clinic.as_text(found))

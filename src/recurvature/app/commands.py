@@ -1,0 +1,161 @@
+"""What each command does, from checked input to files in place: imported only when a command is called."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+import recurvature as rc
+from recurvature import io
+from recurvature._errors import InputError
+from recurvature.app import about_network, sections
+from recurvature.app.output import claim
+from recurvature.app.page import Section, percent
+from recurvature.app.pipeline import Options, Probe, Study, find_task, fit_to, study
+from recurvature.app.run import NETWORK, Run, files, finish, provenance_of, write_run
+from recurvature.app.terminal import progress, say
+from recurvature.app.train import Trained, check_unfinished, checkpoint_of, run_training
+from recurvature.io.specs import TrainSpec, parse
+from recurvature.tasks.base import AbstractTask
+
+DEMO = {"task": "context-decision", "learning_rate": 3e-3}
+"""What the demo trains; the learning rate falls to 0 along a cosine."""
+
+
+def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
+    """Train on context-dependent decision, look through the lens, and write it all into the folder `out`."""
+    spec = parse(TrainSpec, {**DEMO, **settings, "seed": options.seed}, "the settings")
+    schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
+    with claim(out, [*files(), NETWORK], force=run.force) as output:
+        with progress(run.json) as report:
+            trained = run_training(spec, report=report, learning_rate=schedule)
+            # training is over: from here on the number type is that of theory
+            rc.enable_float64()
+            found = study(rc.cast(trained.fit.network, jnp.float64), trained.task, Probe(), options, report)
+        asked = spec.model_dump() | {"schedule": "cosine", "points": options.points, "trials": options.trials}
+        numbers = {**_numbers(found), "training": trained.numbers()}
+        record = run.record(spec=asked, seed=spec.seed, numbers=numbers)
+        provenance = provenance_of(record)
+        network = trained.fit.network
+        output.write(NETWORK, lambda path: io.save(network, path, provenance=provenance))
+        title = f"A {about_network.kind_in_words(network)} network of {spec.hidden} units learns {spec.task}"
+        parts = [
+            about_network.network_section(network, None, None),
+            sections.learning_section(trained.task, found.performance, trained.fit.history),
+            *_geometry(found),
+        ]
+        results = {"history": trained.fit.history, **found.results()}
+        page = sections.page(record, title, parts, found, list(results.values()), [trained.task.reference])
+        write_run(output, record, results, page)
+    finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
+
+
+def train(run: Run, spec: TrainSpec, out: Path, *, resume: bool) -> None:
+    """Train what `spec` says and save each network; beside it go run.json, results.zarr and report.html."""
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out needs the ending .safetensors; got {out.name!r}.")
+    checkpoint = checkpoint_of(out)
+    names = {spec.seed: out.name}
+    if spec.seeds > 1:
+        names = {seed: f"{out.stem}-{seed}{out.suffix}" for seed in range(spec.seed, spec.seed + spec.seeds)}
+    with claim(out.parent, [*names.values(), *files(out.stem)], force=run.force) as output:
+        check_unfinished(checkpoint, resume=resume, force=run.force)
+        if resume and not checkpoint.exists():
+            say(f"no checkpoint at {checkpoint}: starting at step 0")
+        with progress(run.json) as report:
+            trained = run_training(spec, report=report, checkpoint=checkpoint, resume=resume)
+            done = trained.performances(report)
+        accuracy = {str(seed): p.accuracy for seed, p in done.items()}
+        numbers = {"training": trained.numbers(), "accuracy": accuracy}
+        record = run.record(spec=spec.model_dump(), seed=spec.seed, numbers=numbers, resumed_at=trained.resumed_at)
+        for seed, network in trained.networks.items():
+            provenance = {**provenance_of(record), "seed": seed, "status": trained.status(seed)}
+            output.write(names[seed], functools.partial(io.save, network, provenance=provenance))
+        page = _training_page(record, trained, done)
+        write_run(output, record, {"history": trained.fit.history}, page, out.stem)
+    checkpoint.unlink(missing_ok=True)
+    shares = ", ".join(percent(share) for share in accuracy.values())
+    lines = [f"{trained.fit.status}; trials answered right: {shares}"]
+    finish(run, record, [*lines, *(f"Network: {out.parent / name}" for name in names.values())])
+
+
+def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Any]) -> Any:
+    spec, networks = trained.spec, trained.networks
+    network = networks[spec.seed]
+    who = f"A {about_network.kind_in_words(network)} network" if len(networks) == 1 else f"{len(networks)} networks"
+    parts = [
+        about_network.network_section(network, None, None),
+        sections.learning_section(trained.task, done.get(spec.seed), trained.fit.history, seeds=trained.table(done)),
+    ]
+    title = f"{who} of {spec.hidden} units, trained on {spec.task}"
+    return sections.page(record, title, parts, None, [trained.fit.history], [trained.task.reference])
+
+
+def inspect(run: Run, net: Path, layout: str | None, mapping: Path | None) -> None:
+    """Print what a file holds, how it was understood, and the certificate."""
+    rc.enable_float64()
+    imported = io.read_network(net, layout=layout, mapping=mapping)
+    certificate = io.equivalence(imported)
+    record = run.record(
+        spec={"net": str(net), "layout": layout, "mapping": mapping and str(mapping)},
+        seed=None,
+        numbers={"network": about_network.network_numbers(imported.network)},
+        reading=imported.reading.to_dict(),
+        certificate=certificate.to_dict(),
+    )
+    finish(run, record, about_network.inspection_lines(imported.network, imported.reading, certificate))
+
+
+def analyze(
+    run: Run,
+    net: Path,
+    out: Path,
+    options: Options,
+    probe: Probe,
+    *,
+    task: str | None,
+    layout: str | None,
+    mapping: Path | None,
+) -> None:
+    """Look at the network in `net` through the lenses and write it all into the folder `out`."""
+    rc.enable_float64()
+    known: AbstractTask | None = None if task is None else find_task(task)
+    imported = io.read_network(net, layout=layout, mapping=mapping)
+    network = rc.cast(imported.network, jnp.float64)
+    network = network if known is None else fit_to(network, known)
+    with claim(out, files(), force=run.force) as output:
+        certificate = io.equivalence(imported)
+        with progress(run.json) as report:
+            found = study(network, known, probe, options, report)
+        asked: dict[str, Any] = {"net": str(net), "task": task, "layout": layout, "mapping": mapping and str(mapping)}
+        asked |= {"lenses": list(options.lenses), "points": options.points, "trials": options.trials}
+        if known is None:
+            asked |= {"amplitude": probe.amplitude, "duration": probe.duration}
+        numbers = {**_numbers(found), "network": about_network.network_numbers(network)}
+        more = {"reading": imported.reading.to_dict(), "certificate": certificate.to_dict()}
+        record = run.record(spec=asked, seed=options.seed, numbers=numbers, **more)
+        parts = [
+            about_network.network_section(network, imported.reading, certificate),
+            sections.learning_section(known, found.performance, None),
+            *_geometry(found),
+        ]
+        title = f"{net.name}: a {about_network.kind_in_words(network)} network of {about_network.units(network)} units"
+        title += f" on {task}" if task else ""
+        results = found.results()
+        page = sections.page(record, title, parts, found, list(results.values()), [known.reference] if known else [])
+        write_run(output, record, results, page)
+    finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
+
+
+def _numbers(found: Study) -> dict[str, Any]:
+    accuracy = None if found.performance is None else found.performance.accuracy
+    return {"accuracy": accuracy, "geometry": {g.view.slug: sections.geometry_numbers(g) for g in found.geometries}}
+
+
+def _geometry(found: Study) -> list[Section]:
+    return [
+        sections.geometry_section(found),
+        sections.trust_section(found),
+    ]
