@@ -134,12 +134,14 @@ def run_trials(
     kicks = None
     if noise is not None and key is not None and noise.std > 0:
         tau = system.flow.tau if isinstance(system, Euler) else 1.0
-        shape = (*inputs.shape[:2], system.state_size)
+        shape = (inputs.shape[1], inputs.shape[0], system.state_size)
         kicks = noise.step_std(system.dt, tau) * jr.normal(key, shape, inputs.dtype)
+    # Time stays in front until the end, as the scan makes it: the copy is made only where the states are asked for.
     one = functools.partial(rollout, recompute=recompute)
-    batched = jax.vmap(one, in_axes=(None, None, 0, None if kicks is None else 0))
-    states = batched(system, network.x0, inputs, kicks)
-    return states, network.readout(jax.vmap(jax.vmap(system.rates))(states))
+    batched = jax.vmap(one, in_axes=(None, None, 1, None if kicks is None else 1), out_axes=1)
+    states = batched(system, network.x0, inputs.swapaxes(0, 1), kicks)
+    outputs = network.readout(jax.vmap(jax.vmap(system.rates))(states))
+    return states.swapaxes(0, 1), outputs.swapaxes(0, 1)
 
 
 def _dt(network: Network) -> float:
