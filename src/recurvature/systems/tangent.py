@@ -222,9 +222,10 @@ def gram_factor(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
     rest, entries = [vectors[i] for i in range(m)], {}
     for i in range(m):
         square = (rest[i] ** 2).sum(-1)
-        # the double `where` keeps the derivative of the root finite at zero
-        length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-        unit = rest[i] / jnp.where(square > 0, length, 1)[:, None]
+        # the double `where` keeps the derivative of the root finite at zero, and lets NaN through
+        zero = square == 0
+        length = jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
+        unit = rest[i] / jnp.where(zero, 1, length)[:, None]
         entries[i, i] = length
         for j in range(i + 1, m):
             entries[i, j] = (unit * rest[j]).sum(-1)

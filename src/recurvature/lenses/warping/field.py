@@ -71,7 +71,7 @@ def points_of(manifold: AbstractInputManifold, points: int | tuple[int, ...] | F
     return Grid(theta, (), manifold.coordinates)
 
 
-def observe(network: Network, rows: Rows, space: Space, m: int, order: int = 1) -> Rows:
+def observe(network: Network, rows: Rows, space: Space, m: int, order: int = 1) -> Float[Array, "c b k"]:
     """The rows of a state seen as state, as rates, or through the readout."""
     if space == "state":
         return rows

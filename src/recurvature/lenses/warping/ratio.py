@@ -65,7 +65,7 @@ def ratio(metric: Metric, numerator: int | str, denominator: int | str) -> Ratio
     with np.errstate(divide="ignore", invalid="ignore"):
         pointwise = np.where(np.asarray(metric.status) == OK, entries[..., a, a] / entries[..., b, b], np.nan)
         means = np.mean(entries[..., a, a], 1) / np.mean(entries[..., b, b], 1)
-    low, median, high = percentiles(pointwise, (5, 50, 95))
+    low, median, high = percentiles(pointwise, (5.0, 50.0, 95.0))
     return Ratio(
         metric.time,
         pointwise,
