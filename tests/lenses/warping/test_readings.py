@@ -61,8 +61,8 @@ def test_percentiles_over_points_hold_the_median_between_them(network: Network, 
     assert (got.low[late] <= got.median[late]).all()
     assert (got.median[late] <= got.high[late]).all()
     inside = (got.pointwise[late] >= got.low[late, None]) & (got.pointwise[late] <= got.high[late, None])
-    # 5 % of 25 points on either side
-    assert inside.mean() == pytest.approx(0.9, abs=0.05)
+    # the 5th percentile of 25 points lies between the second and the third smallest: 21 of them are inside
+    assert (inside.sum(1) == 21).all()
 
 
 def test_profile_peaks_where_the_state_moves_fastest() -> None:
