@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import math
 import tomllib
 import types
@@ -65,6 +66,14 @@ def parse(model: type[S], data: Mapping[str, Any], source: str) -> S:
         raise InputError(f"{source}: the key {key!r} is missing; add it.")
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     raise InputError(f"{source}: {key!r} {wanted}; got {one_line(ValueError(repr(first['input'])), 60)}.")
+
+
+def json_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` as it comes back from JSON. Raises `InputError` where a value is none of JSON's."""
+    try:
+        return json.loads(json.dumps(dict(table), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"`{name}` must be a JSON table: {one_line(error)}.") from error
 
 
 def read_toml(path: str | Path, model: type[S]) -> S:

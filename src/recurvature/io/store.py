@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import pkgutil
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from recurvature._errors import InputError, did_you_mean
 from recurvature._result import AbstractResult
 from recurvature.io.atomic import atomic, check_absent, write_bytes
 from recurvature.io.opening import decoding, one_line, read_bytes
+from recurvature.io.specs import json_table
 from recurvature.io.weights import load_network, save_network
 from recurvature.systems.base import Network
 
@@ -69,18 +71,18 @@ def _check_ending(path: Path, endings: tuple[str, ...], what: str) -> None:
 def _save_result(result: AbstractResult, path: Path, *, overwrite: bool, provenance: Mapping[str, Any] | None) -> None:
     check_absent(path, overwrite=overwrite)
     dataset = result.to_xarray()
-    try:
-        dataset.attrs["provenance"] = json.dumps(dict(provenance or {}), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`provenance` must be a JSON table: {one_line(error)}.") from error
+    dataset.attrs["provenance"] = json.dumps(json_table("provenance", provenance or {}))
     dataset.attrs["dtypes"] = json.dumps({str(name): str(v.dtype) for name, v in dataset.variables.items()})
     if path.suffix == ".nc":
         write_bytes(path, _netcdf(dataset, path), overwrite=overwrite)
         return
+    import zarr.codecs
+
     with atomic(path, overwrite=overwrite) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zarr warns of what its next version may do
-        # uncompressed and with every chunk there, so that what a folder declares can be held against what it holds
-        encoding = {str(name): {"compressors": None} for name in dataset.variables}
+        # uncompressed and with every chunk there, so that what a folder declares can be held against what it holds;
+        # a checksum on every chunk, so that damage is noticed
+        encoding = {str(name): {"compressors": [zarr.codecs.Crc32cCodec()]} for name in dataset.variables}
         dataset.to_zarr(temporary, mode="w", consolidated=False, encoding=encoding, write_empty_chunks=True)
 
 
@@ -113,8 +115,12 @@ def _read_zarr(path: Path) -> Any:
         _check_size(dataset, stored, path)
         loaded = dataset.load()
         for name, variable in loaded.variables.items():
-            if variable.size and not any(f.is_file() for f in (path / str(name) / "c").rglob("*")):
-                raise InputError(f"{path}: the values of {name!r} are missing. Write or copy it again.")
+            chunks = variable.encoding["chunks"] if variable.ndim else ()
+            expected = math.prod(-(-n // c) for n, c in zip(variable.shape, chunks, strict=True))
+            found = sum(f.is_file() and f.name != "zarr.json" for f in (path / str(name)).rglob("*"))
+            # a chunk that is not there would read as zeros
+            if found != expected:
+                raise InputError(f"{path}: {name!r} has {found} of {expected} pieces. Write or copy it again.")
         return loaded
 
 

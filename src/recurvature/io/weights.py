@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from recurvature._errors import InputError
-from recurvature.io.opening import decoding
-from recurvature.io.specs import Spec, decode, encode, parse
+from recurvature.io.specs import Spec, decode, encode, json_table, parse
 from recurvature.io.tensors import read_signed, write_signed
 from recurvature.systems.base import Network
 
@@ -48,12 +47,9 @@ def save_network(
     """
     spec, tensors = encode(network)
     _check(network, spec, tensors)
-    header = Header(
-        format=1, kind="network", sizes=_sizes(network), spec=spec, provenance=_versions() | dict(provenance or {})
-    )
-    with decoding(path, "a network with a JSON provenance", "Pass `provenance` as numbers, strings, lists and tables."):
-        document = header.model_dump(mode="json")
-    write_signed(path, tensors, document, overwrite=overwrite)
+    source = _versions() | json_table("provenance", provenance or {})
+    header = Header(format=1, kind="network", sizes=_sizes(network), spec=spec, provenance=source)
+    write_signed(path, tensors, header.model_dump(mode="json"), overwrite=overwrite)
 
 
 def load_network(path: Path) -> Network:
