@@ -180,33 +180,57 @@ def test_constraints_give_each_python_one_version() -> None:
 CALIBRATION = {"gemm32": 1e11, "gemm64": 5e10, "tanh32": 1e9, "tanh64": 3e8, "read": 1e10, "scan_step": 1e-5}
 
 
-def spin(count: int, answer: float = 1.0) -> Callable[[], harness.Built]:
-    def run() -> np.ndarray:
-        for _ in range(count):
-            np.tanh(0.5)
-        return np.full(3, answer)
+class Clock:
+    """CPU time that passes only when an arm works."""
 
-    return lambda: harness.Built(run, temp_bytes=8)
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def arm(self, name: str, seconds: float) -> harness.Arm:
+        def run() -> np.ndarray:
+            self.now += seconds
+            return np.ones(3)
+
+        return harness.Arm(name, lambda: harness.Built(run, temp_bytes=8))
 
 
-def test_benchmark_measures_a_ratio_in_the_shape_that_is_written() -> None:
-    goals = [harness.Goal("slow", "fast", at_least=2.0), harness.Goal("slow", "fast", at_most=1e9)]
-    work = harness.Work(flop=1e3)
-    arms = [harness.Arm("fast", spin(1000)), harness.Arm("slow", spin(20_000))]
-    found = harness.measure(harness.Case("job", {"n": 3}, arms, goals[:1], work), CALIBRATION)
+def giving(answer: float) -> Callable[[], harness.Built]:
+    return lambda: harness.Built(lambda: np.full(3, answer))
+
+
+def test_benchmark_measures_a_ratio_in_the_shape_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(harness, "cpu_time", clock)
+    goals = [harness.Goal("slow", "fast", at_least=2.0)]
+    arms = [clock.arm("fast", 0.25), clock.arm("slow", 5.0)]
+    found = harness.measure(harness.Case("job", {"n": 3}, arms, goals, harness.Work(flop=1e9)), CALIBRATION)
     assert set(found["arms"]["fast"]) == {"cpu", "wall", "repeats", "units", "compile_s", "temp_bytes"}
     assert len(found["arms"]["fast"]["cpu"]) == harness.ROUNDS
-    # twenty times the work: a factor of 4 is below what any noise of CPU time could hide
-    assert found["ratios"]["slow_over_fast"]["median"] > 4
-    assert found["limit_s"] == 1e3 / CALIBRATION["gemm32"]
+    # a sum of a few quarters of a second and its quotient: rounding
+    assert found["ratios"]["slow_over_fast"]["median"] == pytest.approx(20, rel=1e-12)
+    assert found["arms"]["slow"]["compile_s"] == pytest.approx(5, rel=1e-12)
+    assert found["limit_s"] == 1e9 / CALIBRATION["gemm32"]
+    assert found["fraction"]["fast"] == pytest.approx(0.01 / 0.25, rel=1e-12)
     json.dumps(found)
 
 
+def test_benchmark_repeats_short_work_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(harness, "cpu_time", clock)
+    found = harness.measure(harness.Case("job", {}, [clock.arm("a", harness.SHORTEST_ROUND / 4)]), CALIBRATION)
+    assert found["arms"]["a"]["repeats"] in (4, 5)  # 4 but for the rounding of the quotient
+    # times are of one run, not of the round
+    assert found["arms"]["a"]["cpu"] == pytest.approx([harness.SHORTEST_ROUND / 4] * harness.ROUNDS, rel=1e-9)
+
+
 def test_benchmark_refuses_arms_that_disagree() -> None:
-    case = harness.Case("job", {}, [harness.Arm("a", spin(1)), harness.Arm("b", spin(1, answer=1.1))], rtol=1e-3)
+    case = harness.Case("job", {}, [harness.Arm("a", giving(1.0)), harness.Arm("b", giving(1.1))], rtol=1e-3)
     with pytest.raises(harness.Disagreement, match=r"`b` differs from `a` by 0\.1"):
         harness.measure(case, CALIBRATION)
-    nan = harness.Case("job", {}, [harness.Arm("a", spin(1)), harness.Arm("b", spin(1, answer=np.nan))])
+    nan = harness.Case("job", {}, [harness.Arm("a", giving(1.0)), harness.Arm("b", giving(np.nan))])
     with pytest.raises(harness.Disagreement):
         harness.measure(nan, CALIBRATION)
 
@@ -215,7 +239,7 @@ def test_benchmark_marks_an_absent_peer_as_missing() -> None:
     def absent() -> harness.Built:
         raise ImportError("no such peer")
 
-    arms = [harness.Arm("a", spin(1)), harness.Arm("peer", absent)]
+    arms = [harness.Arm("a", giving(1.0)), harness.Arm("peer", absent)]
     found = harness.measure(harness.Case("job", {}, arms, [harness.Goal("peer", "a", at_least=2)]), CALIBRATION)
     assert found["missing"] == {"peer": "no such peer"}
     assert found["ratios"] == {}
