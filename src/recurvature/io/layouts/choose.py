@@ -42,13 +42,11 @@ def interpret(
     if layout is not None and layout not in LAYOUTS:
         raise unknown("layout", layout, LAYOUTS)
     table = dict(tensors) if mapping is None else _mapped(tensors, mapping)
+    if layout is not None and not LAYOUTS[layout].fits(set(table)):
+        raise InputError(f"{source}: the tensors {show(sorted(table))} are not of layout {layout!r}; use a mapping.")
     ledger = Ledger(table, options or ImportOptions(), dtype)
     ledger.notes[:0] = notes
-    module = LAYOUTS[layout or _recognise(set(table), source)]
-    try:
-        network, name = module.read(ledger)
-    except KeyError as error:
-        raise InputError(f"{source}: layout {layout!r} needs a tensor called {error}; use a mapping.") from error
+    network, name = LAYOUTS[layout or _recognise(set(table), source)].read(ledger)
     if mapping is not None:
         ledger.note("tensors named by a mapping: " + show([f"{role} = {name}" for role, name in mapping.items()]))
     return network, ledger.reading(source, name), ledger.roles

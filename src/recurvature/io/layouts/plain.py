@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from recurvature._errors import InputError
-from recurvature.io.layouts.ledger import Ledger, show
+from recurvature.io.layouts.ledger import Ledger
 from recurvature.systems import (
     Dense,
     Euler,
@@ -82,12 +82,6 @@ def _names(ledger: Ledger) -> dict[str, str]:
             )
         if role:
             names[role] = name
-    for role in ("W_rec", "W_in"):
-        if role not in names:
-            raise InputError(
-                f"no tensor is {role}; the file has {show(sorted(ledger.tensors))}. "
-                f"Name it with a mapping {{{role!r}: '…'}}."
-            )
     return names
 
 
