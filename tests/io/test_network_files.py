@@ -1,5 +1,7 @@
 """Bring your own: one function for every file, mappings and options from TOML, ours and anybody's."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +96,41 @@ def test_a_network_file_of_ours_that_is_damaged_is_not_read_as_foreign(
     (tmp_path / "net.safetensors").write_bytes(data[:-1] + b"\xff")
     with refused("is damaged"):
         io.read_network(tmp_path / "net.safetensors")
+
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+from recurvature import io
+
+def mebibytes(what):
+    return int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+small, large = sys.argv[1:]
+io.read_network(small)
+before = mebibytes("VmRSS")
+io.read_network(large)
+print(mebibytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors", "pt"])
+def test_memory_is_a_small_multiple_of_the_file(tmp_path: Path, ending: str) -> None:
+    paths = [tmp_path / f"{size}.{ending}" for size in (4, 3000)]
+    for path, size in zip(paths, (4, 3000), strict=True):
+        shapes = {"W_rec": (size, size), "W_in": (size, 1), "W_out": (1, size)}
+        weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+        if ending == "npz":
+            np.savez(path, **weights)  # type: ignore[arg-type]
+        elif ending == "pt":
+            torch = pytest.importorskip("torch", reason="PyTorch files are read by PyTorch, an optional extra")
+            torch.save({name: torch.tensor(array) for name, array in weights.items()}, path)
+        else:
+            path.write_bytes(safetensors.numpy.save(weights))
+    program = [sys.executable, "-c", MEMORY, *map(str, paths)]
+    grown = float(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+    # the bytes, the members or tensors made of them, PyTorch's copy, the check for NaN, the network: each at most once
+    assert grown <= 6 * paths[1].stat().st_size / 2**20
 
 
 @pytest.mark.parametrize(("name", "inputs", "rank"), [("rdm_rank1_512", 1, 1), ("dms_rank2_512", 2, 2)])

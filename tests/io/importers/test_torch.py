@@ -126,13 +126,37 @@ def test_a_tensor_that_declares_more_than_the_file_has_is_refused(tmp_path: Path
         door.read_state_dict(tmp_path / "a.pt")
 
 
+def test_many_tensors_on_one_storage_are_refused(tmp_path: Path, refused: Callable) -> None:
+    values = torch.ones(1000)
+    torch.save({f"w{k}": values for k in range(20)}, tmp_path / "a.pt")
+    with refused("share their values more than 8 times"):
+        door.read_state_dict(tmp_path / "a.pt")
+    torch.save({"encoder": values, "decoder": values}, tmp_path / "b.pt")
+    assert len(door.read_state_dict(tmp_path / "b.pt")[0]) == 2
+
+
+def test_what_pytorch_itself_would_call_is_refused_before_it_is_called(
+    tmp_path: Path, contents: dict[str, bytes], refused: Callable
+) -> None:
+    """`weights_only=True` allows bytearray(n), which fills n bytes: 2 GB here from a hundred bytes of file."""
+    bomb = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x7f\x85R."
+    with refused("holds Python objects or code (builtins.bytearray), which are never run"):
+        door.read_state_dict(packed(tmp_path / "a.pt", contents | {"archive/data.pkl": bomb}))
+
+
+def test_a_table_that_holds_itself_is_refused(tmp_path: Path, contents: dict[str, bytes], refused: Callable) -> None:
+    loop = b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s."
+    with refused("holds no table of tensors"):
+        door.read_state_dict(packed(tmp_path / "a.pt", {"archive/data.pkl": loop, "archive/version": b"3\n"}))
+
+
 def test_damaged_bytes_are_noticed(tmp_path: Path, refused: Callable) -> None:
     torch.save({"w": torch.ones(100)}, tmp_path / "a.pt")
     data = (tmp_path / "a.pt").read_bytes()
     one = np.float32(1).tobytes() * 100
     place = data.index(one) + 200
     (tmp_path / "a.pt").write_bytes(data[:place] + b"\xff" + data[place + 1 :])
-    with refused("is damaged"):
+    with refused("Bad CRC-32"):
         door.read_state_dict(tmp_path / "a.pt")
 
 

@@ -3,7 +3,8 @@
 import importlib.util
 import io
 import math
-import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,15 @@ _NESTS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
 _WAY_OUT = (
     "Where you trust the file, load it in PyTorch and save `model.state_dict()` (or a .safetensors file) instead."
 )
+_PLAIN = frozenset(
+    (
+        *("collections OrderedDict", "torch Size", "torch.storage UntypedStorage", "torch.nn.parameter Parameter"),
+        *(f"torch._utils _rebuild_{what}" for what in ("tensor_v2", "parameter")),
+    )
+)
+_STORAGE = re.compile(r"torch \w+Storage")
+_MOST_SHARED = 8
+"""Tied weights are stored once and named twice; eight times is more than any model has."""
 
 
 def available() -> bool:
@@ -35,18 +45,20 @@ def read_state_dict(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     and newer) are read, so that memory is bounded by the size of the file. Raises `InputError`.
     """
     data = read_bytes(path)
-    _check_archive(path, data)
+    members = _members(path, data)
     if not available():
         raise InputError(
             f"reading {path} needs PyTorch: `pip install 'recurvature[torch]'`, or save the tensors as .safetensors or "
             ".npz and pass that."
         )
-    table, notes = _nested(path, _load(path, data))
+    table, notes = _nested(path, _load(path, members))
     check_names(path, table)
-    return {name: _array(path, name, tensor, len(data)) for name, tensor in table.items()}, notes
+    _check_sizes(path, table, len(data))
+    return {name: _array(path, name, tensor) for name, tensor in table.items()}, notes
 
 
-def _check_archive(path: Path, data: bytes) -> None:
+def _members(path: Path, data: bytes) -> dict[str, bytes]:
+    """The members of the archive, once they are known to be plain tensors and what describes them."""
     if content(data) == "a pickle":
         raise InputError(f"{path} is a pickle (or a PyTorch file from before 1.6), which is never unpacked. {_WAY_OUT}")
     if not data.startswith(b"PK"):
@@ -60,43 +72,63 @@ def _check_archive(path: Path, data: bytes) -> None:
             kind = "an .npz file" if all(name.endswith(".npy") for name in names) else "a zip archive"
             raise InputError(f"{path} holds {kind}, not a PyTorch file; give it the ending of what it is.")
         check_directory(path, entries, len(data), most=1)
-        if archive.testzip() is not None:
-            raise InputError(f"{path} is damaged: {archive.testzip()!r} fails its checksum. Copy it again.")
+        members = {entry.filename: archive.read(entry) for entry in entries}
+        for name, member in members.items():
+            if name.endswith(".pkl"):
+                _check_names_of_pickle(path, member)
+        return members
 
 
-def _load(path: Path, data: bytes) -> Any:
+def _check_names_of_pickle(path: Path, member: bytes) -> None:
+    """Raise if a pickle asks for anything but tensors and dictionaries; its opcodes are listed, not followed."""
+    for opcode, argument, _ in pickletools.genops(member):
+        asked = str(argument) if opcode.name in ("GLOBAL", "INST") else ""
+        if opcode.name == "STACK_GLOBAL" or (asked and asked not in _PLAIN and not _STORAGE.fullmatch(asked)):
+            named = f" ({one_line(ValueError(asked.replace(' ', '.')), 80)})" if asked else ""
+            raise InputError(f"{path} holds Python objects or code{named}, which are never run. {_WAY_OUT}")
+
+
+def _load(path: Path, members: Mapping[str, bytes]) -> Any:
+    """What PyTorch makes of the members, packed anew so that it sees what was checked and nothing else."""
     import torch
 
     with decoding(path, "a PyTorch file"):
-        try:
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)
-        except pickle.UnpicklingError as error:
-            culprit = one_line(error).partition("Unsupported ")[2] or str(error).partition("GLOBAL ")[2]
-            named = f" ({one_line(ValueError(culprit), 80)})" if culprit else ""
-            raise InputError(f"{path} holds Python objects or code{named}, which are never run. {_WAY_OUT}") from error
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, member in members.items():
+                archive.writestr(name, member)
+        stream.seek(0)
+        return torch.load(stream, map_location="cpu", weights_only=True, mmap=False)
 
 
 def _nested(path: Path, loaded: Any) -> tuple[dict[str, Any], list[str]]:
     import torch
 
-    for name in _NESTS:
-        inner = loaded.get(name) if isinstance(loaded, dict) else None
-        if isinstance(inner, dict) and inner:
-            return _nested(path, inner)[0], [f"the tensors are those under {name!r}; the rest of the file is left out"]
-    if isinstance(loaded, dict):
-        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
-        left = sorted(str(name) for name in loaded if str(name) not in tensors)
+    found = [name for name in _NESTS if isinstance(loaded, dict) and isinstance(loaded.get(name), dict)]
+    table = loaded[found[0]] if found else loaded
+    if isinstance(table, dict):
+        tensors = {str(name): value for name, value in table.items() if isinstance(value, torch.Tensor)}
+        left = sorted(str(name) for name in table if str(name) not in tensors)
+        notes = [f"the tensors are those under {found[0]!r}; the rest of the file is left out"] if found else []
         if tensors:
-            return tensors, [f"not a tensor, left out: {one_line(ValueError(', '.join(left)))}"] if left else []
+            return tensors, notes + (
+                [f"not a tensor, left out: {one_line(ValueError(', '.join(left)))}"] if left else []
+            )
     raise InputError(f"{path} holds no table of tensors, but a {type(loaded).__name__}. Save `model.state_dict()`.")
 
 
-def _array(path: Path, name: str, tensor: Any, size: int) -> np.ndarray:
+def _check_sizes(path: Path, table: Mapping[str, Any], size: int) -> None:
+    """Raise if tensors declare more than the file has: a view with strides of zero can, at no cost in the file."""
+    for name, tensor in table.items():
+        if tensor.numel() * tensor.element_size() > size:
+            raise InputError(f"{path}: tensor {name!r} declares more values than the file has. Write it again.")
+    if sum(tensor.numel() * tensor.element_size() for tensor in table.values()) > _MOST_SHARED * size:
+        raise InputError(f"{path}: its tensors share their values more than {_MOST_SHARED} times. Write it again.")
+
+
+def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
     import torch
 
-    # a view with strides of zero can declare any size at no cost in the file
-    if tensor.numel() * tensor.element_size() > size:
-        raise InputError(f"{path}: tensor {name!r} declares more values than the file has. Write it again.")
     with decoding(path, f"a file with a plain tensor {name!r}"):
         tensor = tensor.detach().resolve_conj().resolve_neg()
         if tensor.dtype == torch.bfloat16:
