@@ -63,7 +63,15 @@ def unpack(state: TrainingState, like: Progression, spec: dict[str, Any]) -> tup
         _array(state, STEP, like.step),
         _array(state, STATUS, like.status),
     )
-    return now, {k.removeprefix(HISTORY): v for k, v in state.arrays.items() if k.startswith(HISTORY)}
+    return now, _rows(state, np.shape(now.step))
+
+
+def _rows(state: TrainingState, lead: tuple[int, ...]) -> dict[str, np.ndarray]:
+    rows = {k.removeprefix(HISTORY): v for k, v in state.arrays.items() if k.startswith(HISTORY)}
+    for name, row in rows.items():
+        if row.shape[: len(lead) + 1] != (*lead, state.step):
+            raise InputError(f"this checkpoint is damaged: {HISTORY}{name} is {row.shape} after {state.step} steps.")
+    return rows
 
 
 def _named(prefix: str, tree: PyTree[Array]) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from recurvature._keys import PRNGKey, at_step, stream
 from recurvature.systems.base import Network
@@ -22,6 +22,8 @@ Optimiser = Callable[[Any], optax.GradientTransformation]
 Schedule = Callable[[Any], Any]
 """Step -> learning rate, such as `optax.cosine_decay_schedule(1e-3, 1000)`."""
 Batching = Literal["map", "vmap"]
+Keys = Key[Array, "*seed"]
+"""One key, or one for each seed."""
 
 
 class Recipe(eqx.Module):
@@ -41,7 +43,10 @@ class Recipe(eqx.Module):
 
     def rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """The learning rate of a step."""
-        return self.learning_rate if self.schedule is None else jnp.asarray(self.schedule(step), jnp.float32)
+        if self.schedule is None:
+            return self.learning_rate
+        with jax.numpy_dtype_promotion("standard"):
+            return jnp.asarray(self.schedule(step), jnp.float32)
 
 
 class Progression(eqx.Module):
@@ -75,7 +80,7 @@ def train_block(
     skeleton: PyTree,
     fixed: PyTree[Array],
     now: Progression,
-    key: PRNGKey,
+    key: Keys,
     steps: Int[Array, ""],
     batching: Batching | None,
 ) -> tuple[Progression, Records]:

@@ -66,7 +66,6 @@ def fit_ensemble(
     marked in `History.status` and `Fit.failed`; nothing is raised. Raises `InputError` as `fit` does, and where
     `make_network` gives seeds of different structure.
     """
-    check_choice("batching", batching, ("auto", "map", "vmap"))
     check_count(workers=workers)
     options = Options(
         steps=steps,
@@ -89,7 +88,7 @@ def fit_ensemble(
     parts = stack([split(network, options.frozen) for network in networks])
     keys = jnp.stack([training for _, training in pairs])
     spec = options.spec(task, eqx.combine(*parts), keys, numbers)
-    how = _batching(batching, networks[0], batch)
+    how = choose_batching(batching, networks[0], batch)
     run = resumed(new_run(options, task, parts, keys, {**spec, "batching": how}, how), resume)
     after = blocks(run) if workers == 1 else blocks_in_workers(run, min(workers, len(numbers)))
     return finished(follow(run, after, report, on_block), numbers)
@@ -128,7 +127,9 @@ def _shapes(parts: tuple[PyTree, PyTree, PyTree]) -> list[Any]:
     return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(parts[:2])]
 
 
-def _batching(asked: str, network: Network, batch: int) -> Batching:
+def choose_batching(asked: str, network: Network, batch: int) -> Batching:
+    """How seeds go through one program: as asked, or as suits the device and the size of the network."""
+    check_choice("batching", asked, ("auto", "map", "vmap"))
     if asked == "auto":
         tiny = batch * network.system.state_size**2 < TINY
         return "vmap" if tiny or jax.default_backend() != "cpu" else "map"

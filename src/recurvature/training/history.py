@@ -6,10 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from recurvature._errors import InputError
-from recurvature._result import AbstractResult
+from recurvature._result import AbstractResult, Values
 from recurvature.systems.base import Network
 
 RUNNING, TARGET_REACHED, NON_FINITE = 0, 1, 2
@@ -24,14 +24,14 @@ class History(AbstractResult):
     objective before clipping, `penalties` are weighted. `steps_done` counts the rows of each network.
     """
 
-    step: Int[Array, " step"]
-    loss: Float[Array, " step"] | Float[Array, "seed step"]
-    gradient_norm: Float[Array, " step"] | Float[Array, "seed step"]
-    learning_rate: Float[Array, " step"] | Float[Array, "seed step"]
-    penalties: Float[Array, "step penalty"] | Float[Array, "seed step penalty"]
-    steps_done: Int[Array, ""] | Int[Array, " seed"]
-    status: Int[Array, ""] | Int[Array, " seed"]
-    seed: Int[Array, " seed"] | None = None
+    step: Int[Values, " step"]
+    loss: Float[Values, " step"] | Float[Values, "seed step"]
+    gradient_norm: Float[Values, " step"] | Float[Values, "seed step"]
+    learning_rate: Float[Values, " step"] | Float[Values, "seed step"]
+    penalties: Float[Values, "step penalty"] | Float[Values, "seed step penalty"]
+    steps_done: Int[Values, ""] | Int[Values, " seed"]
+    status: Int[Values, ""] | Int[Values, " seed"]
+    seed: Int[Values, " seed"] | None = None
     penalty_names: tuple[str, ...] = ()
     statuses: tuple[str, ...] = STATUS
 
@@ -50,7 +50,7 @@ class Fit:
     @property
     def failed(self) -> Bool[np.ndarray, "*seed"]:
         """Whether the network, or each seed of an ensemble, met a loss or gradient that was not finite."""
-        return np.asarray(self.history.status) == NON_FINITE
+        return np.asarray(np.asarray(self.history.status) == NON_FINITE)
 
     def member(self, index: int) -> Network:
         """The network of one seed of an ensemble, by its place in `history.seed`."""

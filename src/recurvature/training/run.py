@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from recurvature._errors import InputError
-from recurvature._keys import PRNGKey
 from recurvature._progress import Progress, Report
 from recurvature.systems.base import Network
 from recurvature.tasks.base import AbstractTask
 from recurvature.training.checkpoint import TrainingState, pack, unpack
-from recurvature.training.descent import Batching, Progression, Recipe, Records, start, train_block
+from recurvature.training.descent import Batching, Keys, Progression, Recipe, Records, start, train_block
 from recurvature.training.history import RUNNING, TARGET_REACHED, Fit, History, status_in_words
 from recurvature.training.options import Options
 
@@ -32,7 +31,7 @@ class Run:
     recipe: Recipe
     skeleton: PyTree
     fixed: PyTree[Array]
-    key: PRNGKey
+    key: Keys
     spec: dict[str, Any]
     batching: Batching | None
     now: Progression
@@ -46,7 +45,8 @@ class Run:
     @property
     def active(self) -> np.ndarray:
         """Which networks have steps left."""
-        return (np.asarray(self.now.status) == RUNNING) & (np.asarray(self.now.step) < self.options.steps)
+        status, step = np.asarray(self.now.status), np.asarray(self.now.step)
+        return np.asarray((status == RUNNING) & (step < self.options.steps))
 
     def state(self) -> TrainingState:
         """All that changes, in host memory."""
@@ -57,7 +57,7 @@ def new_run(
     options: Options,
     task: AbstractTask,
     parts: tuple[PyTree, PyTree, PyTree],
-    key: PRNGKey,
+    key: Keys,
     spec: dict[str, Any],
     batching: Batching | None = None,
 ) -> Run:
