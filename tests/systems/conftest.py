@@ -5,12 +5,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
 import recurvature as rc
 from recurvature.systems import AbstractCell, LinearReadout, Network, Stack
+
+
+@pytest.fixture
+def draw() -> Callable[..., jax.Array]:
+    """Normal numbers of the given shape, fresh ones each time, the same in every run; NumPy compiles nothing."""
+    generator = np.random.default_rng(0)
+    return lambda *shape: jnp.asarray(generator.normal(size=shape))
 
 
 @pytest.fixture
@@ -21,20 +27,20 @@ def torch() -> Any:
 
 
 @pytest.fixture
-def assert_equals_torch(torch: Any, getkey: Callable) -> Callable[..., None]:
+def assert_equals_torch(torch: Any, draw: Callable) -> Callable[..., None]:
     """Checks that our cells with a torch module's weights give its outputs and its last states."""
 
     def check(module: Any, cell: type[AbstractCell], dtype: str, tolerance: float, **options: Any) -> None:
         module = module.to(getattr(torch, dtype))
         cells = tuple(cell(*_weights(module, k), **options) for k in range(module.num_layers))
-        inputs = jr.normal(getkey(), (4, 50, module.input_size), dtype)
-        starts = 0.5 * jr.normal(getkey(), (cell.vectors, module.num_layers, module.hidden_size), dtype)
-        hidden = [torch.tensor(np.asarray(s))[:, None].expand(-1, 4, -1).contiguous() for s in starts]
+        inputs = draw(4, 50, module.input_size).astype(dtype)
+        starts = np.asarray(draw(cell.vectors, module.num_layers, module.hidden_size).astype(dtype))
+        hidden = [torch.tensor(s)[:, None].expand(-1, 4, -1).contiguous() for s in starts]
         with torch.no_grad():
             outputs, last = module(torch.tensor(np.asarray(inputs)), hidden[0] if len(hidden) == 1 else tuple(hidden))
         last = torch.stack([last] if len(hidden) == 1 else list(last))
 
-        flat = jnp.moveaxis(starts, 1, 0).reshape(-1)
+        flat = jnp.asarray(np.moveaxis(starts, 1, 0).reshape(-1))
         network = Network(Stack(cells), LinearReadout(jnp.eye(module.hidden_size, dtype=dtype)), flat)
         trajectory = rc.systems.simulate(network, inputs)
         assert trajectory.outputs.dtype == dtype

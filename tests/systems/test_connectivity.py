@@ -2,7 +2,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,10 +15,10 @@ from recurvature.systems.connectivity import random_connectivity
 LARGE = 10_000
 
 
-@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([3, 20]), rank=st.sampled_from([1, 2]))
+@given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([3, 20]), rank=st.just(2))
 def test_low_rank_equals_its_dense_matrix(seed, size, rank):
-    keys = jr.split(rc.key(seed), 3)
-    left, right, rates = (jr.normal(k, shape) for k, shape in zip(keys, [(size, rank)] * 2 + [(4, size)], strict=True))
+    generator = np.random.default_rng(seed)
+    left, right, rates = (jnp.asarray(generator.normal(size=shape)) for shape in [(size, rank)] * 2 + [(4, size)])
     for low, scale in ((LowRank(left, right), 1 / size), (LowRank(left, right, "1"), 1.0)):
         matrix = np.asarray(left) @ np.asarray(right).T * scale
         # sums of at most 40 products in another order

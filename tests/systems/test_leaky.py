@@ -1,8 +1,8 @@
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import optimistix as optx
 import pytest
@@ -26,11 +26,9 @@ FORMS = [LeakyCurrent, LeakyRate]
 N, INPUTS = 12, 3
 
 
-def parts(key, *, low_rank: bool = False) -> tuple[Dense | LowRank, jax.Array, jax.Array]:
-    keys = jr.split(key, 4)
-    factors = jr.normal(keys[0], (2, N, 2))
-    connectivity = LowRank(*factors) if low_rank else Dense(0.8 * jr.normal(keys[1], (N, N)) / np.sqrt(N))
-    return connectivity, jr.normal(keys[2], (N, INPUTS)), jr.normal(keys[3], (N,))
+def parts(draw: Callable, *, low_rank: bool = False) -> tuple[Dense | LowRank, jax.Array, jax.Array]:
+    connectivity = LowRank(draw(N, 2), draw(N, 2)) if low_rank else Dense(0.8 / np.sqrt(N) * draw(N, N))
+    return connectivity, draw(N, INPUTS), draw(N)
 
 
 def torch_loop(torch: Any, form: type, w: Any, win: Any, b: Any, phi: Any, ratio: float, x: Any, inputs: Any) -> Any:
@@ -47,12 +45,18 @@ def torch_loop(torch: Any, form: type, w: Any, win: Any, b: Any, phi: Any, ratio
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("low_rank", [False, True])
-@pytest.mark.parametrize("phi", ["tanh", "relu"])
-def test_equals_the_torch_loop(torch, form, low_rank, phi, getkey):
-    connectivity, input_weights, bias = parts(getkey(), low_rank=low_rank)
-    x0, inputs = jr.normal(getkey(), (N,)), jr.normal(getkey(), (4, 40, INPUTS))
+@pytest.mark.parametrize(
+    ("form", "low_rank", "phi"),
+    [
+        (LeakyCurrent, False, "tanh"),
+        (LeakyCurrent, True, "relu"),
+        (LeakyRate, False, "relu"),
+        (LeakyRate, True, "tanh"),
+    ],
+)
+def test_equals_the_torch_loop(torch, form, low_rank, phi, draw):
+    connectivity, input_weights, bias = parts(draw, low_rank=low_rank)
+    x0, inputs = draw(N), draw(4, 40, INPUTS)
     network = Network(Euler(form(connectivity, input_weights, bias, phi, 2.0), 0.3), LinearReadout(jnp.eye(N)), x0)
     out = rc.systems.simulate(network, inputs)
     arrays = (connectivity.dense(), input_weights, bias, x0, inputs)
@@ -65,9 +69,9 @@ def test_equals_the_torch_loop(torch, form, low_rank, phi, getkey):
     np.testing.assert_allclose(out.outputs, rates, rtol=0, atol=1e-12)
 
 
-def test_current_and_rate_networks_are_one_system_in_two_coordinates(getkey):
-    connectivity, input_weights, bias = parts(getkey())
-    u, r0 = jr.normal(getkey(), (INPUTS,)), jr.normal(getkey(), (N,))
+def test_current_and_rate_networks_are_one_system_in_two_coordinates(draw):
+    connectivity, input_weights, bias = parts(draw)
+    u, r0 = draw(INPUTS), draw(N)
     drive = input_weights @ u + bias
     x0 = connectivity(r0) + drive
     inputs = jnp.broadcast_to(u, (1, 30, INPUTS))
@@ -80,9 +84,9 @@ def test_current_and_rate_networks_are_one_system_in_two_coordinates(getkey):
     np.testing.assert_allclose(recurrent, rates @ connectivity.dense().T, rtol=0, atol=1e-13)
 
 
-def test_fixed_points_correspond(getkey):
-    connectivity, input_weights, bias = parts(getkey())
-    u = jr.normal(getkey(), (INPUTS,))
+def test_fixed_points_correspond(draw):
+    connectivity, input_weights, bias = parts(draw)
+    u = draw(INPUTS)
     current, rate = (form(connectivity, input_weights, bias) for form in FORMS)
     solver: Any = optx.Newton(rtol=1e-12, atol=1e-12)
     root = optx.root_find(lambda x, args: current.velocity(x, u), solver, jnp.zeros(N)).value
@@ -92,9 +96,9 @@ def test_fixed_points_correspond(getkey):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_rows_are_independent(form, getkey):
-    flow = form(*parts(getkey()))
-    x, u = jr.normal(getkey(), (5, N)), jr.normal(getkey(), (INPUTS,))
+def test_rows_are_independent(form, draw):
+    flow = form(*parts(draw))
+    x, u = draw(5, N), draw(INPUTS)
     drive = jnp.broadcast_to(u @ flow.input_weights.T + flow.bias, (5, N))
     each = np.stack([flow.velocity(row, u) for row in x])
     # one product of matrices against five of a matrix and a vector
@@ -102,41 +106,39 @@ def test_rows_are_independent(form, getkey):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_low_rank_equals_dense(form, getkey):
-    low, input_weights, bias = parts(getkey(), low_rank=True)
-    x, u = jr.normal(getkey(), (N,)), jr.normal(getkey(), (INPUTS,))
+def test_low_rank_equals_dense(form, draw):
+    low, input_weights, bias = parts(draw, low_rank=True)
+    x, u = draw(N), draw(INPUTS)
     one, other = form(low, input_weights, bias), form(Dense(low.dense()), input_weights, bias)
     # sums of 24 products in another order
     np.testing.assert_allclose(one.velocity(x, u), other.velocity(x, u), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_euler_converges_to_the_flow_with_order_one(form, getkey):
-    flow = form(*parts(getkey()))
-    readout, x0, end = LinearReadout(jnp.eye(N)), jr.normal(getkey(), (N,)), 2.0
+def test_euler_converges_to_the_flow_with_order_one(form, draw):
+    flow = form(*parts(draw))
+    readout, x0, end = LinearReadout(jnp.eye(N)), draw(N), 2.0
     manifold = ConstantInputs(interval("level"), lambda theta: theta[0] * jnp.ones(INPUTS))
     theta = jnp.array([[0.7]])
     exact = rc.systems.simulate_flow(
         Network(flow, readout, x0), manifold, theta, jnp.array([end]), rtol=1e-10, atol=1e-12
     ).states[0, 0]
     errors = []
-    for steps in (50, 100, 200):
+    for steps in (100, 200):
         inputs = rc.systems.sample_inputs(manifold, theta, dt=end / steps, steps=steps)
         states = rc.systems.simulate(Network(Euler(flow, end / steps), readout, x0), inputs).states
         errors.append(float(jnp.linalg.norm(states[0, -1] - exact)))
-    # error a dt + b dt²: the ratios approach 2 from a distance of order dt = 0.04 and 0.02
-    np.testing.assert_allclose([errors[0] / errors[1], errors[1] / errors[2]], 2, atol=0.1)
+    # error a dt + b dt²: the ratio differs from 2 by order dt = 0.02, with a factor of order one
+    np.testing.assert_allclose(errors[0] / errors[1], 2, atol=0.1)
     assert errors[0] > 1e-4
 
 
-@pytest.mark.parametrize("make", ["leaky-current", "leaky-rate"])
-def test_time_scales_with_tau(make, getkey):
-    key, inputs = getkey(), jr.normal(getkey(), (1, 20, 2))
-    fast = rc.systems.CONSTRUCTORS[make](N, inputs=2, outputs=1, key=key, dt=0.1)
-    slow = rc.systems.CONSTRUCTORS[make](N, inputs=2, outputs=1, key=key, dt=1.0, tau=10.0)
-    one, other = rc.systems.simulate(fast, inputs), rc.systems.simulate(slow, inputs)
-    # only dt/tau enters: two roundings a step
-    np.testing.assert_allclose(one.outputs, other.outputs, rtol=1e-12, atol=1e-14)
+@pytest.mark.parametrize("form", FORMS)
+def test_time_scales_with_tau(form, draw):
+    arrays, x, u = parts(draw), draw(N), draw(INPUTS)
+    fast, slow = Euler(form(*arrays), 0.1), Euler(form(*arrays, "tanh", 10.0), 1.0)
+    # only dt/tau enters: a few roundings
+    np.testing.assert_allclose(fast.step(x, u), slow.step(x, u), rtol=1e-13, atol=1e-15)
 
 
 def test_without_dt_the_network_is_a_flow(getkey):
@@ -146,8 +148,8 @@ def test_without_dt_the_network_is_a_flow(getkey):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_parts_that_do_not_fit_are_named(form, getkey):
-    connectivity, input_weights, bias = parts(getkey())
+def test_parts_that_do_not_fit_are_named(form, draw):
+    connectivity, input_weights, bias = parts(draw)
     for arguments, name in [
         ((connectivity, input_weights[1:], bias), "input_weights|bias"),
         ((connectivity, input_weights, bias[1:]), "bias"),

@@ -2,7 +2,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 import scipy.linalg
@@ -16,9 +15,10 @@ from recurvature.systems import Dense, DiagonalMap, LinearMap
 
 @pytest.mark.parametrize("rank", [None, 2])
 def test_impulse_response_is_powers_of_the_matrix(rank, getkey):
-    net: Any = rc.systems.linear(6, inputs=2, outputs=3, key=getkey(), rank=rank)
-    inputs = jnp.zeros((2, 8, 2)).at[0, 0, 0].set(1).at[1, 0, 1].set(1)
-    states = rc.systems.simulate(net, inputs).states
+    net: Any = rc.systems.linear(6, inputs=3, outputs=2, key=getkey(), rank=rank)
+    inputs = np.zeros((3, 8, 3))
+    inputs[np.arange(3), 0, np.arange(3)] = 1
+    states = rc.systems.simulate(net, jnp.asarray(inputs)).states
     matrix, columns = np.asarray(net.system.connectivity.dense()), np.asarray(net.system.input_weights)
     for k in range(8):
         # eight products of 6 × 6 matrices of norm near one
@@ -26,9 +26,9 @@ def test_impulse_response_is_powers_of_the_matrix(rank, getkey):
 
 
 @pytest.mark.oracle
-def test_diagonal_is_the_complex_recurrence(getkey):
-    net: Any = rc.systems.diagonal(5, inputs=2, outputs=3, key=getkey())
-    s, inputs = net.system, jr.normal(getkey(), (1, 30, 2))
+def test_diagonal_is_the_complex_recurrence(getkey, draw):
+    net: Any = rc.systems.diagonal(5, inputs=2, outputs=1, key=getkey())
+    s, inputs = net.system, draw(1, 30, 2)
     out = rc.systems.simulate(net, inputs)
     eigenvalues = np.exp(-np.exp(s.log_decay) + 1j * np.exp(s.log_phase))
     weights = np.exp(s.log_scale)[:, None] * (np.asarray(s.input_real) + 1j * np.asarray(s.input_imag))
@@ -62,13 +62,13 @@ def test_every_eigenvalue_lies_inside_the_unit_circle(log_decay, log_phase):
 
 @pytest.mark.oracle
 def test_white_input_gives_every_mode_the_variance_of_its_input_weights(getkey):
-    s: Any = rc.systems.diagonal(6, inputs=3, outputs=1, key=getkey()).system
-    step = jax.jacfwd(s.step)(jnp.zeros(12), jnp.zeros(3))
-    drive = np.asarray(jax.jacfwd(s.step, argnums=1)(jnp.zeros(12), jnp.zeros(3)))
+    s: Any = rc.systems.diagonal(5, inputs=2, outputs=1, key=getkey()).system
+    step = jax.jacfwd(s.step)(jnp.zeros(10), jnp.zeros(2))
+    drive = np.asarray(jax.jacfwd(s.step, argnums=1)(jnp.zeros(10), jnp.zeros(2)))
     variances = np.diag(scipy.linalg.solve_discrete_lyapunov(np.asarray(step), drive @ drive.T))
     weights = (np.asarray(s.input_real) ** 2 + np.asarray(s.input_imag) ** 2).sum(1)
     # the slowest mode has modulus 0.99, which costs the Lyapunov solve two digits
-    np.testing.assert_allclose(variances[:6] + variances[6:], weights, rtol=1e-10)
+    np.testing.assert_allclose(variances[:5] + variances[5:], weights, rtol=1e-10)
 
 
 def test_initial_eigenvalues_fill_the_ring_that_was_asked_for(getkey):
@@ -83,10 +83,10 @@ def test_initial_eigenvalues_fill_the_ring_that_was_asked_for(getkey):
 
 
 def test_a_full_random_matrix_has_the_spectral_radius_of_its_gain(getkey):
-    net: Any = rc.systems.linear(400, inputs=1, outputs=1, key=getkey(), gain=0.9)
+    net: Any = rc.systems.linear(200, inputs=1, outputs=1, key=getkey(), gain=0.9)
     radius = np.abs(np.linalg.eigvals(net.system.connectivity.dense())).max()
     # circular law: edge fluctuations are of order N^-1/2
-    assert abs(radius - 0.9) < 0.9 * 2 / np.sqrt(400)
+    assert abs(radius - 0.9) < 0.9 * 2 / np.sqrt(200)
 
 
 @pytest.mark.parametrize("moduli", [(0.9, 0.5), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5), (float("nan"), 0.5)])

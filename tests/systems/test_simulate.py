@@ -1,7 +1,6 @@
 from typing import Any
 
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
@@ -35,6 +34,7 @@ def level(theta):
 
 
 INTEGRATOR = Network(FunctionFlow(leak, 1, 1), ONE, jnp.zeros(1))
+STEP = jnp.ones((1, 5, 1))
 
 
 def pulse_response(times, start, stop):
@@ -46,9 +46,9 @@ def pulse_response(times, start, stop):
 # ---- maps
 
 
-def test_each_state_has_consumed_the_input_at_its_own_index(getkey):
+def test_each_state_has_consumed_the_input_at_its_own_index(draw):
     network = Network(FunctionMap(lambda x, u: u, 2, 2), LinearReadout(2 * jnp.eye(2)), jnp.zeros(2))
-    inputs = jr.normal(getkey(), (3, 5, 2))
+    inputs = draw(3, 5, 2)
     out = rc.systems.simulate(network, inputs)
     # copies, and a product with a power of two
     np.testing.assert_array_equal(out.states, inputs)
@@ -56,9 +56,9 @@ def test_each_state_has_consumed_the_input_at_its_own_index(getkey):
     np.testing.assert_array_equal(out.time, [1, 2, 3, 4, 5])
 
 
-def test_runs_in_the_number_type_of_the_network(getkey):
+def test_runs_in_the_number_type_of_the_network(getkey, draw):
     network = rc.cast(rc.systems.gru(4, inputs=2, outputs=1, key=getkey()), jnp.float32)
-    out = rc.systems.simulate(network, jr.normal(getkey(), (2, 5, 2), jnp.float64))
+    out = rc.systems.simulate(network, draw(2, 5, 2))
     assert {getattr(out, name).dtype for name in ("time", "inputs", "states", "outputs")} == {jnp.dtype("float32")}
 
 
@@ -69,12 +69,9 @@ def test_a_trial_that_explodes_is_marked_and_the_others_are_not():
 
 
 def test_outputs_that_are_not_finite_are_marked_too():
-    loud = Network(INTEGRATOR.system, LinearReadout(jnp.full((1, 1), jnp.inf)), jnp.ones(1))
-    flow = rc.systems.simulate_flow(loud, ConstantInputs(interval("a")), jnp.zeros((1, 1)), jnp.array([1.0]))
-    steps = rc.systems.simulate(
-        Network(Euler(FunctionFlow(leak, 1, 1), 0.1), loud.readout, loud.x0), jnp.zeros((1, 5, 1))
-    )
-    assert STATUS[int(flow.status[0])] == STATUS[int(steps.status[0])] == "non-finite"
+    readout = LinearReadout(jnp.full((1, 1), jnp.inf))
+    out = rc.systems.simulate(Network(LinearMap(Dense(jnp.eye(1)), jnp.ones((1, 1))), readout, jnp.ones(1)), STEP)
+    assert STATUS[int(out.status[0])] == "non-finite"
 
 
 @pytest.mark.parametrize("shape", [(5, 2), (1, 3, 5, 2), (3, 5, 4)])
@@ -149,9 +146,9 @@ def test_noise_that_makes_no_sense_is_refused(getkey):
 
 def test_pulses_in_continuous_time_equal_their_closed_form():
     manifold = PulsedInputs(interval("level"), level, ((0.5, 1.3),))
-    times, levels = jnp.linspace(0.1, 3.0, 30), jnp.array([[1.0], [-2.0]])
+    times, levels = np.linspace(0.1, 3.0, 30), np.array([[1.0], [-2.0]])
     out = rc.systems.simulate_flow(INTEGRATOR, manifold, levels, times, rtol=1e-9, atol=1e-12)
-    expected = np.asarray(levels) * pulse_response(np.asarray(times), 0.5, 1.3)
+    expected = levels * pulse_response(times, 0.5, 1.3)
     # ten times the relative tolerance of the solver
     np.testing.assert_allclose(out.states[:, :, 0], expected, rtol=0, atol=1e-8)
     np.testing.assert_array_equal(out.inputs[0, :, 0], (times >= 0.5) & (times < 1.3))
@@ -226,13 +223,10 @@ def test_a_map_sees_an_unaligned_pulse_at_its_next_step():
     assert unaligned_jumps(manifold, 0.1) == (0.25, 0.55)
 
 
-def test_a_grid_goes_in_as_it_comes(getkey):
+def test_a_grid_goes_in_as_it_comes():
     manifold = ConstantInputs(interval("level", 0.0, 2.0))
     inputs = rc.systems.sample_inputs(manifold, manifold.grid(3), dt=0.5, steps=2)
     np.testing.assert_array_equal(inputs[:, :, 0], [[0, 0], [1, 1], [2, 2]])
-    flow = rc.systems.simulate_flow(INTEGRATOR, manifold, manifold.grid(3), np.array([1.0]))
-    # ten times the default relative tolerance of the solver
-    np.testing.assert_allclose(flow.states[:, 0, 0], (1 - np.exp(-1)) * np.arange(3), atol=1e-5)
 
 
 def test_steps_cover_a_duration():

@@ -1,7 +1,8 @@
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
@@ -12,16 +13,15 @@ from recurvature.systems import AbstractCell, GRUCell, LSTMCell, Stack, VanillaC
 CELLS = [VanillaCell, GRUCell, LSTMCell]
 
 
-def cell(kind: type[AbstractCell], size: int, inputs: int, key) -> AbstractCell:
-    keys, rows = jr.split(key, 4), kind.gates * size
-    shapes = [(rows, inputs), (rows, size), (rows,), (rows,)]
-    return kind(*(jr.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)))
+def cell(kind: type[AbstractCell], size: int, inputs: int, draw: Callable) -> AbstractCell:
+    rows = kind.gates * size
+    return kind(*(draw(*shape) for shape in [(rows, inputs), (rows, size), (rows,), (rows,)]))
 
 
-def test_different_cells_stack_and_feed_each_other_within_a_step(getkey):
-    lower, upper = cell(LSTMCell, 4, 2, getkey()), cell(GRUCell, 3, 4, getkey())
+def test_different_cells_stack_and_feed_each_other_within_a_step(draw):
+    lower, upper = cell(LSTMCell, 4, 2, draw), cell(GRUCell, 3, 4, draw)
     stack = Stack((lower, upper))
-    x, u = jr.normal(getkey(), (stack.state_size,)), jr.normal(getkey(), (2,))
+    x, u = draw(stack.state_size), draw(2)
     below = lower.advance(x[:8], u)
     above = upper.advance(x[8:], below[:4])
     after = stack.step(x, u)
@@ -32,10 +32,10 @@ def test_different_cells_stack_and_feed_each_other_within_a_step(getkey):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_only_the_sum_of_two_biases_matters_but_for_the_candidate_of_a_gru(kind, getkey):
-    one = cell(kind, 4, 2, getkey())
+def test_only_the_sum_of_two_biases_matters_but_for_the_candidate_of_a_gru(kind, draw):
+    one = cell(kind, 4, 2, draw)
     merged = kind(one.weight_ih, one.weight_hh, one.bias_ih + one.bias_hh, jnp.zeros_like(one.bias_hh))
-    x, u = jr.normal(getkey(), (one.state_size,)), jr.normal(getkey(), (2,))
+    x, u = draw(one.state_size), draw(2)
     difference = np.abs(one.advance(x, u) - merged.advance(x, u)).max()
     if kind is GRUCell:
         assert difference > 1e-3
@@ -46,14 +46,14 @@ def test_only_the_sum_of_two_biases_matters_but_for_the_candidate_of_a_gru(kind,
 
 @pytest.mark.parametrize("make", ["vanilla", "gru", "lstm"])
 def test_random_weights_fill_the_range_that_torch_draws_from(make, getkey):
-    net: Any = rc.systems.CONSTRUCTORS[make](25, inputs=3, outputs=2, key=getkey(), layers=2)
-    for layer in net.system.layers:
-        for weights in (layer.weight_ih, layer.weight_hh, layer.bias_ih, layer.bias_hh):
-            assert np.abs(weights).max() <= 1 / 5
-            # of at least 25 uniform draws, none in the outer half of the range has probability 2^-25
-            assert np.abs(weights).max() > 1 / 10
+    net: Any = rc.systems.CONSTRUCTORS[make](6, inputs=3, outputs=2, key=getkey(), layers=2)
     first, second = net.system.layers
+    for layer in (first, second):
+        weights = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(layer)])
+        # at least 66 uniform draws; that none lies in the outer tenth of the range has probability 1e-3
+        assert 0.9 / np.sqrt(6) < np.abs(weights).max() <= 1 / np.sqrt(6)
     assert not np.array_equal(first.weight_hh, second.weight_hh)
+    assert not np.array_equal(first.bias_ih, second.bias_ih)
     assert not np.array_equal(first.bias_ih, first.bias_hh)
 
 
@@ -69,10 +69,10 @@ def test_weights_that_do_not_fit_are_named(kind, name, wrong):
         kind(**{field: jnp.zeros(shape) for field, shape in shapes.items()})
 
 
-def test_layers_that_do_not_fit_are_named(getkey):
+def test_layers_that_do_not_fit_are_named(draw):
     with pytest.raises(InputError, match="layer 1 takes 3 inputs, but layer 0 below it has 4 units"):
-        Stack((cell(GRUCell, 4, 2, getkey()), cell(GRUCell, 4, 3, getkey())))
+        Stack((cell(GRUCell, 4, 2, draw), cell(GRUCell, 4, 3, draw)))
     with pytest.raises(InputError, match="`layers` is empty"):
         Stack(())
     with pytest.raises(InputError, match="`dt`"):
-        Stack((cell(GRUCell, 4, 2, getkey()),), dt=0.0)
+        Stack((cell(GRUCell, 4, 2, draw),), dt=0.0)

@@ -10,8 +10,7 @@ from recurvature.systems import VanillaCell
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("phi", ["tanh", "relu"])
+@pytest.mark.parametrize(("layers", "phi"), [(1, "relu"), (3, "tanh")])
 # 50 steps of sums of 16 products of order one: 1e-12 is thousands of roundings in float64, 1e-5 is eighty in float32
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_equals_torch_rnn(torch, assert_equals_torch, layers, phi, dtype, tolerance):
