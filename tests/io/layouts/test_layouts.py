@@ -114,7 +114,8 @@ def test_two_biases_add_up() -> None:
 
 def test_vectors_stand_for_one_channel_and_columns_for_vectors() -> None:
     tensors = {"J": normal(SIZE, SIZE), "W_in": normal(SIZE), "W_out": normal(SIZE, seed=1), "b": normal(SIZE, 1)}
-    network, _ = read(tensors)
+    network, reading = read(tensors)
+    assert any(note.endswith("nothing in the file tells") for note in reading.notes)
     np.testing.assert_array_equal(network.system.flow.input_weights[:, 0], tensors["W_in"])
     np.testing.assert_array_equal(network.readout.weight[0], tensors["W_out"])
     np.testing.assert_array_equal(network.system.flow.bias, tensors["b"][:, 0])

@@ -98,6 +98,7 @@ def _flipped(ledger: Ledger, names: dict[str, str], size: int) -> bool:
     if stated is not None:
         ledger.settings |= {"orientation": stated}
         return stated == "pre-post"
+    told = False
     for role, axis in (("W_in", 0), ("W_out", 1)):
         shape = ledger.shape(names[role]) if role in names else ()
         if len(shape) != 2 or size not in shape:
@@ -112,7 +113,9 @@ def _flipped(ledger: Ledger, names: dict[str, str], size: int) -> bool:
                 f"`{names[role]}` has shape {shape}, so the weights seem to be pre × post (r @ W). If all are, pass "
                 f"orientation='pre-post'; if only this one is, pass a mapping {{{role!r}: '{names[role]}.T'}}."
             )
-    ledger.note("recurrent weights are square: post × pre (W @ r) was taken, as the other weights are")
+        told = True
+    because = ", as the other weights are" if told else "; nothing in the file tells"
+    ledger.note(f"recurrent weights are square: post × pre (W @ r) was taken{because}")
     ledger.settings |= {"orientation": "post-pre"}
     return False
 
