@@ -131,9 +131,8 @@ def certificate_blocks(certificate: Certificate | None) -> list[Block]:
         return []
     if certificate.status == "not-available":
         return [Text(f"No equivalence certificate: {certificate.reason}.")]
-    return [
-        Notice("Certificate:" if certificate.status == "ok" else "The outputs differ:", certificate_text(certificate)),
-    ]
+    good = certificate.status == "ok"
+    return [Notice("Certificate:" if good else "The outputs differ:", certificate_text(certificate), good)]
 
 
 def certificate_text(certificate: Certificate) -> str:

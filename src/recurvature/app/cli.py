@@ -2,18 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from recurvature.app.run import Run
 
 app = typer.Typer(
     name="recurvature",
     help="Open recurrent networks: train one or bring your own, and see how it computes.",
-    no_args_is_help=False,
-    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,29 +35,23 @@ def main() -> None:
     """The console script."""
     from recurvature.app.terminal import run
 
-    sys.exit(run(app))
+    sys.exit(run(app, sys.argv[1:] or ["--help"]))
 
 
-def begin(command: str, json: bool, force: bool, no_cache: bool) -> "Run":
+def begin(command: str, json: bool, force: bool, no_cache: bool) -> Any:
     """Start the clock and the compilation cache before the libraries that take long to load."""
     from recurvature.app import run
 
     return run.begin(command, json=json, force=force, cache=not no_cache)
 
 
-@app.callback()
-def root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
-) -> None:
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Open recurrent networks: train one or bring your own, and see how it computes."""
     if version:
         import importlib.metadata
 
         print(importlib.metadata.version("recurvature"))
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit
 
 
 @app.command()

@@ -22,10 +22,11 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """Something that the reader must not miss."""
+    """Something that the reader must not miss: a warning, or good news."""
 
     label: str
     text: str
+    good: bool = False
     kind: ClassVar[str] = "notice"
 
 
@@ -124,9 +125,10 @@ def number(value: float, digits: int = 3) -> str:
         return "not finite"
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e6:
-        text = f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
-        return text.replace("-", "−")
+    if 1e-3 <= abs(value) < 1e4:
+        # as many digits as are significant, but never a rounded whole part
+        whole = len(str(int(abs(value))))
+        return (f"{value:.{digits}g}" if whole <= digits else f"{value:,.0f}").replace("-", "−")
     mantissa, exponent = f"{value:.{digits - 2}e}".split("e")
     return f"{mantissa}×10{_superscript(int(exponent))}".replace("-", "−")
 

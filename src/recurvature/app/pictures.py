@@ -66,9 +66,11 @@ def performance(task: AbstractTask, done: Performance) -> list[Picture]:
     if not isinstance(task, RandomDots | ContextDecision):
         return [shown]
     names = [coordinate.name for coordinate in task.manifold().coordinates]
-    panels = beside(len(names), height=2.4) if len(names) > 1 else [figures.style.new_axes(None)]
-    for i, ax in enumerate(panels):
+    blank: list[Axes | None] = [None] if len(names) == 1 else [*beside(len(names), height=2.4)]
+    panels = [
         figures.psychometric(done.outputs, done.trials, task, ax, coordinate=i, groups=groups)
+        for i, ax in enumerate(blank)
+    ]
     caption = f"How often the answer is positive, against {' and '.join(map(plain, names))}, over all test trials."
     return [shown, picture(root(panels), caption, "Psychometric curves")]
 
@@ -83,7 +85,7 @@ def geometry(look: Geometry) -> list[Picture]:
 
 def _times(look: Geometry) -> tuple[float, ...]:
     """At most `MOST_PANELS` of the moments of a view, the last among them."""
-    every = moments(look.view)
+    every = moments(look.view, look.state)
     step = -(-len(every) // MOST_PANELS)
     return every[::-1][::step][::-1]
 
@@ -93,7 +95,8 @@ def _maps(look: Geometry) -> Picture:
     names = " and ".join(plain(name) for name in look.state.coordinates)
     return picture(
         root(axes),
-        f"How far the state moves for a small step in {names}, at every input and at chosen times (all on one scale).",
+        f"How far the state moves for a small step in {names}, at every input and at chosen times; "
+        "one colour scale to each coordinate.",
         f"Stretch over the input manifold at several times, {look.view.title}",
     )
 
@@ -159,7 +162,7 @@ def _checks(look: Geometry) -> Picture:
             "Dimension check",
         )
     figure = Figure(figsize=(FULL, 2.8), layout="constrained")
-    left, right = figure.subfigures(1, 2)
+    left, right = figure.subfigures(1, 2, squeeze=False)[0].tolist()
     figures.dimension_map(look.dimension, left, phases=phases)
     figures.step_size(look.step_size, right.subplots(), phases=phases)
     return picture(

@@ -212,7 +212,7 @@ def look(network: Network, view: View, *, points: int | None, report: Report) ->
         rates=rates,
         attribution=ask(warping.attribution, "attribution", **time),
         dimension=ask(warping.dimension_check, "dimension check", **time),
-        sheet=ask(warping.sheet, "positions", times=moments(view)),
+        sheet=ask(warping.sheet, "positions", times=moments(view, state)),
         step_size=ask(warping.step_size_check, "step-size check", **{**time, "points": 5}) if halved else None,
         ratio=pair and warping.ratio(state, *pair),
         rates_ratio=pair and warping.ratio(rates, *pair),
@@ -224,12 +224,15 @@ def default_points(manifold: AbstractInputManifold) -> int:
     return {1: 41, 2: 11}.get(manifold.dimension, 5)
 
 
-def moments(view: View) -> tuple[float, ...]:
-    """Times at which to draw the manifold: the ends of the phases, else four even ones."""
-    ends = sorted({stop for _, stop in view.phases.values() if stop > 0})
+def moments(view: View, state: warping.Metric) -> tuple[float, ...]:
+    """Times at which to draw the manifold: the ends of the phases in which it has moved, else four even times."""
+    moved = np.asarray(state.time)[(np.asarray(state.metric) != 0).any((1, 2, 3))]
+    if not len(moved):
+        return (view.duration,)
+    ends = sorted({stop for _, stop in view.phases.values() if stop >= moved[0]})
     if len(ends) >= 3:
         return tuple(ends)
-    return tuple(view.duration * share for share in (0.1, 0.3, 0.6, 1.0))
+    return tuple(max(view.duration * share, float(moved[0])) for share in (0.1, 0.3, 0.6, 1.0))
 
 
 def leading_pair(metric: warping.Metric) -> tuple[str, str] | None:

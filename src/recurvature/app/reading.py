@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from recurvature.app.page import number, percent
+from recurvature.app.page import THIN, number, percent
 from recurvature.app.pipeline import Geometry, Performance
 from recurvature.lenses import warping
 
@@ -32,7 +32,7 @@ def performance(done: Performance) -> str:
     low, high = interval(done.accuracy, done.answered)
     text = (
         f"{percent(done.accuracy)} of {done.answered:,} random trials that have an answer were answered right "
-        f"(95 % interval {percent(low)} to {percent(high)})."
+        f"(95{THIN}% interval {percent(low)} to {percent(high)})."
     )
     if done.accuracy < 0.9:
         text += " This network has not learned the task well: read its geometry as that of an unfinished solution."
@@ -51,11 +51,15 @@ def ratio(result: warping.Ratio, in_rates: warping.Ratio | None = None) -> list[
     if np.exp(np.abs(np.log(median[known])).max()) <= EVEN**2:
         span = f"{number(median[known].min())} to {number(median[known].max())}"
         return [f"{a} and {b} are stretched alike all the time: the median ratio of their metric entries is {span}."]
-    sentences = [
+    start = (
         f"The first time both have moved the state, at t = {number(time[first])}, the median ratio of metric entries "
-        f"of {a} to {b} is {number(median[first])}{_even(median[first])}. It is farthest from 1 at "
-        f"t = {number(time[peak])}, {number(median[peak])}, and ends at {number(median[last])}. At t = "
-        f"{number(time[peak])} a small step in {a} moves the state "
+        f"of {a} to {b} is {number(median[first])}{_even(median[first])}"
+    )
+    course = f"It is farthest from 1 at t = {number(time[peak])}, {number(median[peak])}, and ends at"
+    if peak == first:
+        course = "It is never farther from 1, and ends at"
+    sentences = [
+        f"{start}. {course} {number(median[last])}. At t = {number(time[peak])} a small step in {a} moves the state "
         f"{number(math.sqrt(median[peak]))} times as far as an equal step in {b}."
     ]
     low, high = np.asarray(result.low)[last], np.asarray(result.high)[last]
@@ -79,16 +83,15 @@ def profile(metric: warping.Metric, coordinate: str) -> str:
     """Where along a coordinate the representation is stretched at the end."""
     result = warping.profile(metric, coordinate)
     relative, value = np.asarray(result.relative)[-1], np.asarray(result.value)
-    name, unit = plain(coordinate), _unit(metric, coordinate)
+    unit = f"{THIN}{result.units}" if result.units else ""
     if not np.isfinite(relative).all():
-        return f"Along {name} the state has not moved by the end."
+        return "the state has not moved by the end."
     most, least = relative.argmax(), relative.argmin()
-    if relative[most] / max(relative[least], 1e-300) <= EVEN:
-        span = f"{number(relative.min())} to {number(relative.max())} of its mean"
-        return f"Along {name} the stretch at the end is even: {span}."
+    if relative[most] <= EVEN * relative[least]:
+        return f"the stretch at the end is even: {number(relative[least])} to {number(relative[most])} of its mean."
     return (
-        f"Along {name} the stretch at the end is largest at {number(value[most])}{unit}, {number(relative[most])} "
-        f"times its mean over the grid, and smallest at {number(value[least])}{unit}, {number(relative[least])} times: "
+        f"the stretch at the end is largest at {number(value[most])}{unit}, {number(relative[most])} times its mean "
+        f"over the grid, and smallest at {number(value[least])}{unit}, {number(relative[least])} times: "
         + _shape(relative, metric.periodic[metric.coordinates.index(coordinate)])
     )
 
@@ -105,11 +108,6 @@ def _shape(relative: Float[np.ndarray, " value"], periodic: bool) -> str:
     return "neither the middle nor the ends of the range are favoured as a whole."
 
 
-def _unit(metric: warping.Metric, coordinate: str) -> str:
-    unit = metric.units[metric.coordinates.index(coordinate)]
-    return f" {unit}" if unit else ""
-
-
 def volume(metric: warping.Metric) -> str:
     """Whether the whole sheet grows or shrinks against its inputs, and how unevenly."""
     usable = np.asarray(metric.status)[-1] == warping.STATUS.index("ok")
@@ -121,7 +119,7 @@ def volume(metric: warping.Metric) -> str:
     if stretches.shape[-1] == 1:
         return f"{text}, from {number(stretches.min())} to {number(stretches.max())}."
     anisotropy = np.median(stretches[:, 0] / stretches[:, -1])
-    return f"{text}, {number(anisotropy)} times as much along the most as along the least stretched direction."
+    return f"{text}, and along its most stretched direction {number(anisotropy)} times as much as along its least."
 
 
 def drive(result: warping.Attribution) -> str:
@@ -133,15 +131,19 @@ def drive(result: warping.Attribution) -> str:
             [_median(np.asarray(rate)[part, :, i]) for rate in (result.input_log_rate, result.recurrent_log_rate)]
             for part in (slice(0, tenth), slice(-tenth, None))
         )
-        if all(map(math.isfinite, early + late)):
-            parts.append(f"{plain(name)} {_push(*early)} at first and {_push(*late)} at the end")
+        when = [(early, "in the first tenth of the time"), (late, "in the last")]
+        known = [f"{_push(*rates)} {words}" for rates, words in when if all(map(math.isfinite, rates))]
+        if known:
+            parts.append(f"along {plain(name)} {', '.join(known)}")
     if not parts:
         return ""
-    return "In log-stretch per τ (input, recurrence with leak): " + "; ".join(parts) + "."
+    return (
+        f"Rates of log-stretch per τ that are due to the input and to the recurrence with its leak: {'; '.join(parts)}."
+    )
 
 
 def _push(driven: float, recurrent: float) -> str:
-    return f"{driven:+.2f}, {recurrent:+.2f}".replace("-", "−")
+    return f"{driven:+.2f} and {recurrent:+.2f}".replace("-", "−")
 
 
 def _median(values: Float[Any, "*shape"]) -> float:
@@ -219,7 +221,8 @@ def headline(looks: list[Geometry]) -> str:
                 )
         return _sentence("; ".join(parts))
     if looks and looks[0].state.grid:
-        return _sentence(profile(looks[0].state, looks[0].state.coordinates[0]).removesuffix("."))
+        first = looks[0].state.coordinates[0]
+        return _sentence(f"along {plain(first)} {profile(looks[0].state, first)}".removesuffix("."))
     return ""
 
 
@@ -233,7 +236,7 @@ def geometry(look: Geometry) -> list[tuple[str, str]]:
         list(zip(("Which way", "How uniform"), ratio(look.ratio, look.rates_ratio), strict=False)) if look.ratio else []
     )
     if look.state.grid:
-        points += [(f"Where along {plain(name)}", profile(look.state, name)) for name in look.state.coordinates]
+        points += [(f"Along {plain(name)}", profile(look.state, name)) for name in look.state.coordinates]
     points += [("How much in all", volume(look.state)), ("What drives it", drive(look.attribution))]
     return [(label, _sentence(text.removesuffix("."))) for label, text in points if text]
 

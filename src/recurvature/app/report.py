@@ -4,14 +4,11 @@ import base64
 import importlib.metadata
 import importlib.resources
 import io
-from typing import TYPE_CHECKING
 
 import jinja2
+from matplotlib.figure import Figure
 
 from recurvature.app.page import Page, Picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DPI = 220
 """Dots to the inch of figures in a report."""
@@ -27,7 +24,7 @@ def render(page: Page) -> str:
     return environment.from_string(source).render(page=page, version=importlib.metadata.version("recurvature"))
 
 
-def picture(figure: "Figure", caption: str, alt: str) -> Picture:
+def picture(figure: Figure, caption: str, alt: str) -> Picture:
     """A drawn figure as a picture in the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.06, facecolor="white")

@@ -58,9 +58,8 @@ def geometry_section(found: Study) -> Section:
     blocks: list[Block] = [
         Text(
             "A small change of an input moves the state by some distance. The metric collects these distances for "
-            "every input and every moment; where it is large, neighbouring inputs are told apart, and where it is "
-            "small they are treated alike. All numbers below are of the noise-free network, with derivatives carried forward "
-            "exactly."
+            "every input and every moment: where it is large, neighbouring inputs are told apart; where it is small, "
+            "they are treated alike. The network runs without noise here, and derivatives are exact."
         )
     ]
     if found.task is None:

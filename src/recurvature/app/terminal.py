@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast, runtime_checkable
 
 import typer
 
@@ -14,14 +14,26 @@ from recurvature._progress import Progress, Report
 FINE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all is well; a claim or a computation failed; the input cannot be used; stopped from the keyboard."""
 
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines and bars go: standard error, or anything like it."""
+
+    def write(self, text: str, /) -> int: ...  # noqa: D102
+    def flush(self) -> None: ...  # noqa: D102
+    def isatty(self) -> bool: ...  # noqa: D102
+
+
 _PLAIN_SECONDS = 5.0
 _JSON_SECONDS = 1.0
 
 
-def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
+def run(app: typer.Typer, arguments: list[str]) -> int:
     """Run the commands; misuse ends in one line on standard error, anything unexpected keeps its traceback."""
     try:
-        return int(app(args=arguments, prog_name="recurvature", standalone_mode=False) or FINE)
+        code = int(app(args=arguments, prog_name="recurvature", standalone_mode=False) or FINE)
+        # typer turns an interrupt into this code before anybody here sees it
+        return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code
     except typer.Exit as stop:
         return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -83,7 +95,7 @@ def jsonable(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def progress(as_json: bool = False, stream: IO[str] | None = None) -> Iterator[Report]:
+def progress(as_json: bool = False, stream: Stream | None = None) -> Iterator[Report]:
     """A `report` for long work: bars on a terminal, JSON lines beside `--json`, sparse plain lines elsewhere."""
     stream = sys.stderr if stream is None else stream
     if as_json:
@@ -94,7 +106,7 @@ def progress(as_json: bool = False, stream: IO[str] | None = None) -> Iterator[R
         yield _Lines(stream, _plain_line, _PLAIN_SECONDS)
 
 
-def _bars(stream: IO[str]) -> Iterator[Report]:
+def _bars(stream: Stream) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -108,7 +120,7 @@ def _bars(stream: IO[str]) -> Iterator[Report]:
         TextColumn("{task.fields[note]}"),
     )
     rows: dict[str, Any] = {}
-    with RichProgress(*columns, console=Console(file=stream)) as bars:
+    with RichProgress(*columns, console=Console(file=cast(IO[str], stream))) as bars:
 
         def draw(progress: Progress, /) -> None:
             if progress.task not in rows:
@@ -121,7 +133,7 @@ def _bars(stream: IO[str]) -> Iterator[Report]:
 class _Lines:
     """Progress as lines: the first after `every` seconds, then at most one in that time, and the end of long work."""
 
-    def __init__(self, stream: IO[str], render: Any, every: float):
+    def __init__(self, stream: Stream, render: Any, every: float):
         self._stream, self._render, self._every = stream, render, every
         self._last: dict[str, float] = {}
         self._spoke: set[str] = set()

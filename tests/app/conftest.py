@@ -1,0 +1,79 @@
+"""One small demo for all tests of the app, in a process of its own with a compilation cache of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from recurvature.app import cli, terminal
+
+PROGRAM = "from recurvature.app.cli import main; main()"
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Demo(NamedTuple):
+    """The folder of a demo, and the document that it printed."""
+
+    folder: Path
+    document: dict[str, Any]
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where processes of this session keep their caches."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def environment(cache_home: Path) -> dict[str, str]:
+    """The environment of a command in a process of its own."""
+    return os.environ | {"XDG_CACHE_HOME": str(cache_home), "MPLBACKEND": "agg"}
+
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str]) -> Callable[..., Outcome]:
+    """Run the program in a process of its own."""
+
+    def run(*arguments: object) -> Outcome:
+        words = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Outcome]:
+    """Run the program in this process: for what ends before it computes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments: object) -> Outcome:
+        words = list(map(str, arguments))
+        computing = words and words[0] in ("demo", "train", "inspect", "analyze")
+        code = terminal.run(cli.app, [*words, "--no-cache"] if computing else words)
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo(command: Callable[..., Outcome], cache_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """A demo small enough to share, through the command line."""
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    done = command("demo", "--out", folder, "--steps", 20, "--hidden", 8, "--points", 3, "--json")
+    assert done.code == 0, done.err
+    return Demo(folder, json.loads(done.out), cache_home)

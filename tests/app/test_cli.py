@@ -1,0 +1,153 @@
+"""Every command end to end, in a process of its own, at sizes that are small."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.app.conftest import Demo, Outcome
+
+import recurvature as rc
+from recurvature.lenses import warping
+
+COMMANDS = ("demo", "train", "inspect", "analyze", "doctor")
+RECORD = {
+    "schema",
+    "command",
+    "line",
+    "started",
+    "wall_seconds",
+    "versions",
+    "device",
+    "seed",
+    "spec",
+    "numbers",
+    "claims",
+}
+DATA = Path(__file__).parents[2] / "../shared/data/networks"
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from recurvature.app import cli, terminal; code = terminal.run(cli.app, ['--help']);"
+        "heavy = {'jax', 'numpy', 'matplotlib', 'jinja2', 'pydantic', 'torch'} & sys.modules.keys();"
+        "sys.exit(code or ' '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_demo_writes_a_run_its_results_a_report_and_the_network(demo: Demo) -> None:
+    assert sorted(p.name for p in demo.folder.iterdir()) == [
+        "network.safetensors",
+        "report.html",
+        "results.zarr",
+        "run.json",
+    ]
+    assert json.loads((demo.folder / "run.json").read_text()) == demo.document
+    assert demo.document.keys() == RECORD
+    assert demo.document["claims"] == []
+    assert demo.document["seed"] == 0
+    assert demo.document["spec"]["task"] == "context-decision"
+
+
+def test_results_of_a_demo_load_as_what_they_were(demo: Demo) -> None:
+    store = demo.folder / "results.zarr"
+    loaded = {p.stem: rc.io.load(p) for p in store.iterdir() if p.is_dir()}
+    assert isinstance(loaded["evidence-1-counts-state"], warping.Metric)
+    assert loaded["evidence-1-counts-state"].grid == (3, 3)
+    assert isinstance(loaded["history"], rc.training.History)
+    zarr = pytest.importorskip("zarr")
+    assert set(zarr.open_group(store, mode="r").group_keys()) == {f"{name}.zarr" for name in loaded}
+
+
+def test_numbers_in_the_record_are_those_of_the_results(demo: Demo) -> None:
+    ratio = rc.io.load(demo.folder / "results.zarr/evidence-2-counts-ratio.zarr")
+    assert isinstance(ratio, warping.Ratio)
+    said = demo.document["numbers"]["geometry"]["evidence-2-counts"]["ratio"]
+    assert (said["numerator"], said["median_end"]) == (ratio.numerator, float(ratio.median[-1]))
+
+
+def test_the_compilation_cache_is_used_and_private(demo: Demo) -> None:
+    folder = demo.cache / "recurvature/xla"
+    assert any(folder.iterdir())
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_analyze_looks_at_the_network_that_demo_saved(
+    command: Callable[..., Outcome], demo: Demo, tmp_path: Path
+) -> None:
+    out = tmp_path / "look"
+    net = demo.folder / "network.safetensors"
+    options = ["--task", "context-decision", "--points", 3, "--json"]
+    done = command("analyze", net, "--out", out, *options)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    # the same network, manifold and number type: the same programs give the same numbers
+    assert document["numbers"]["geometry"] == demo.document["numbers"]["geometry"]
+    assert document["numbers"]["accuracy"] == demo.document["numbers"]["accuracy"]
+    assert {p.name for p in out.iterdir()} == {"run.json", "results.zarr", "report.html"}
+    assert all(json.loads(line)["progress"]["total"] for line in done.err.splitlines())
+
+
+def plain_weights(path: Path, **more: Any) -> Path:
+    rng = np.random.default_rng(0)
+    weights = {"W_rec": rng.normal(size=(6, 6)) / 3, "W_in": rng.normal(size=(6, 3)), "W_out": rng.normal(size=(2, 6))}
+    np.savez(path, allow_pickle=False, **weights, **more)
+    return path
+
+
+def test_analyze_without_a_task_says_what_it_looked_at(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    net, out = plain_weights(tmp_path / "own.npz"), tmp_path / "look"
+    done = command("analyze", net, "--out", out, "--points", 3, "--duration", 2)
+    assert done.code == 0, done.err
+    report = (out / "report.html").read_text()
+    assert "No task was named" in report
+    assert "every other input at 0" in report
+    assert json.loads((out / "run.json").read_text())["numbers"]["accuracy"] is None
+
+
+def test_inspect_prints_every_tensor_and_the_certificate(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    net = plain_weights(tmp_path / "own.npz")
+    done = command("inspect", net)
+    assert done.code == 0, done.err
+    assert all(name in done.out for name in ("W_rec", "W_in", "W_out", "6 x 6", "certificate"))
+    document = json.loads(command("inspect", net, "--json").out)
+    assert {t["name"] for t in document["reading"]["tensors"]} == {"W_rec", "W_in", "W_out"}
+    torch = importlib.util.find_spec("torch")
+    assert document["certificate"]["status"] == ("ok" if torch else "not-available")
+
+
+def test_doctor_names_versions_devices_and_the_cache(command: Callable[..., Outcome], cache_home: Path) -> None:
+    document = json.loads(command("doctor", "--json").out)
+    assert document["versions"]["jax"]
+    assert document["precision"]["float64"] is True
+    # products of 64 terms of size 1 in 53 bits, against the same in 64 bits
+    assert document["precision"]["rounding"]["float64"] < 1e-14
+    assert document["cache"]["folder"] == str(cache_home / "recurvature/xla")
+    assert ("torch" in " ".join(document["advice"])) == (importlib.util.find_spec("torch") is None)
+    assert "versions" in command("doctor").out
+
+
+@pytest.mark.parametrize(
+    ("file", "task", "least"), [("rdm_rank1_512.pt", "random-dots", 0.99), ("dms_rank2_512.pt", "delayed-match", 0.95)]
+)
+def test_published_networks_do_their_task(
+    command: Callable[..., Outcome], tmp_path: Path, file: str, task: str, least: float
+) -> None:
+    if not (DATA / file).exists():
+        pytest.skip("the folder shared/data with published networks is not beside this checkout")
+    pytest.importorskip("torch", reason="PyTorch files need the extra `torch`")
+    out = tmp_path / "look"
+    done = command("analyze", DATA / file, "--task", task, "--points", 3, "--trials", 300, "--out", out, "--json")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["numbers"]["accuracy"] >= least
+    assert document["certificate"]["status"] == "ok"
+    assert document["numbers"]["geometry"]
