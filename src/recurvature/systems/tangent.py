@@ -221,20 +221,13 @@ def gram_factor(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
     m = vectors.shape[0]
     rest, entries = [vectors[i] for i in range(m)], {}
     for i in range(m):
-        square = (rest[i] ** 2).sum(-1)
+        products = [(rest[i] * rest[j]).sum(-1) for j in range(i, m)]
+        zero = products[0] == 0
         # the double `where` keeps the derivative of the root finite at zero, and lets NaN through
-        zero = square == 0
-        length = jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
-        unit = rest[i] / jnp.where(zero, 1, length)[:, None]
-        entries[i, i] = length
+        square = jnp.where(zero, 1, products[0])
+        entries[i, i] = jnp.where(zero, 0, jnp.sqrt(square))
         for j in range(i + 1, m):
-            entries[i, j] = (unit * rest[j]).sum(-1)
-            rest[j] = rest[j] - entries[i, j][:, None] * unit
+            share = products[j - i] / square
+            entries[i, j] = share * entries[i, i]
+            rest[j] = rest[j] - share[:, None] * rest[i]
     return jnp.stack([entries[p] for p in pairs(m)], -1)
-
-
-def unpack_upper(entries: Float[Array, "*batch entry"], m: int) -> Float[Array, "*batch i j"]:
-    """The upper triangular matrix whose entries are stored in the order of `pairs`."""
-    rows, columns = zip(*pairs(m), strict=True)
-    out = jnp.zeros((*entries.shape[:-1], m, m), entries.dtype)
-    return out.at[..., jnp.asarray(rows), jnp.asarray(columns)].set(entries)

@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.warping import triangular
 from recurvature.lenses.warping.field import Course, check_network, points_of, stream
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
-from recurvature.systems.tangent import Frame, pairs, rate_of_change, tangents, unpack_upper
+from recurvature.systems.tangent import Frame, pairs, rate_of_change, tangents
 
 
 class Attribution(AbstractResult):
@@ -72,14 +73,10 @@ def attribution(
     course = Course(duration, samples, block)
     time, values, _ = stream(network, manifold, grid.theta, RateEmitter(), course, report=report, task="attribution")
     m = manifold.dimension
-    gram, recurrent, driven = (_symmetric(np.asarray(unpack_upper(jnp.asarray(v), m))) for v in values)
+    gram, recurrent, driven = (triangular.symmetric(triangular.unpack(v, m)) for v in values)
     diagonal = lambda a: np.diagonal(a, axis1=-2, axis2=-1)  # noqa: E731
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.where(diagonal(gram) > 0, diagonal(gram), np.nan)
     names = tuple(c.name for c in grid.coordinates)
     rates = diagonal(recurrent) / (2 * moved), diagonal(driven) / (2 * moved)
     return Attribution(time, grid.theta, recurrent, driven, *rates, names, grid.shape)
-
-
-def _symmetric(upper: Float[np.ndarray, "*batch i j"]) -> Float[np.ndarray, "*batch i j"]:
-    return upper + np.swapaxes(np.triu(upper, 1), -1, -2)

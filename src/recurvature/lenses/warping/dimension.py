@@ -10,12 +10,13 @@ from jaxtyping import Array, Float, Int
 from recurvature._precision import float_dtype
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.warping import triangular
 from recurvature.lenses.warping.field import Course, check_network, points_of, stream
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.lenses.warping.status import COLLAPSED, NO_INPUT_YET, NON_FINITE, OK, RANK_DEFICIENT
 from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
-from recurvature.systems.tangent import Frame, gram_factor, tangents, unpack_upper
+from recurvature.systems.tangent import Frame, gram_factor, tangents
 
 TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Relative size below which a singular value counts as zero."""
@@ -60,7 +61,7 @@ def extended_factors(
 ) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time point i j"]]:
     """Times, and factors of the metric extended by time (docs eq. W.6)."""
     field = stream(network, manifold, theta, ExtendedEmitter(), course, report=report, task="extended metric")
-    return field.time, np.asarray(unpack_upper(jnp.asarray(field.values), theta.shape[1] + 1))
+    return field.time, triangular.unpack(field.values, theta.shape[1] + 1)
 
 
 class ExtendedMetric(AbstractResult):
@@ -94,7 +95,7 @@ def extended_metric(
     grid = points_of(manifold, points)
     time, factor = extended_factors(network, manifold, grid.theta, Course(duration, samples, block), report)
     names = (*(c.name for c in grid.coordinates), "time")
-    return ExtendedMetric(time, grid.theta, np.swapaxes(factor, -1, -2) @ factor, names, grid.shape)
+    return ExtendedMetric(time, grid.theta, triangular.gram(factor), names, grid.shape)
 
 
 def dimension_check(
@@ -117,7 +118,7 @@ def dimension_check(
     tolerance = TOLERANCE[str(float_dtype(network))] if tolerance is None else tolerance
     time, factor = extended_factors(network, manifold, grid.theta, Course(duration, samples, block), report)
     finite = np.isfinite(factor).all((-1, -2))
-    values = np.linalg.svd(np.where(finite[..., None, None], factor, 0), compute_uv=False)
+    values = triangular.singular_values(np.where(finite[..., None, None], factor, 0))
     largest = values.max(-1)
     rank = (values > tolerance * largest[..., None]).sum(-1)
     full = values.shape[-1]

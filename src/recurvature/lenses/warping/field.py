@@ -127,23 +127,34 @@ def stream(
     count, m = theta.shape
     block = min(count, course.block or _block_size(n_rows(m, 1) * network.system.state_size * dtype.itemsize))
     check_count(block=block)
-    gathered: list[Any] = []
-    solved: list[np.ndarray] = []
+    gathered: Any = None
+    solved = np.ones(count, bool)
     times = jnp.asarray(instants, dtype)
     for start in range(0, count, block):
         chunk = theta[start : start + block]
         # the last block is filled up with copies of its last point: one shape, one compilation
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], block - len(chunk), 0)])
         values, good = _block(network, manifold, jnp.asarray(padded, dtype), times, emitter, course.initial)
-        gathered.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:, : len(chunk)], values))  # noqa: B023
-        solved.append(np.full(len(chunk), bool(good)))
+        gathered = _fill(gathered, values, count, slice(start, start + len(chunk)))
+        solved[start : start + len(chunk)] = bool(good)
         report(Progress(task, start + len(chunk), count))
-    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *gathered)
-    return Field(instants[1:], joined, np.concatenate(solved))
+    return Field(instants[1:], gathered, solved)
+
+
+def _fill(gathered: Any, values: Any, count: int, place: slice) -> Any:
+    """Write a block's (time, b, …) arrays into their (time, point, …) places, made once at the first block."""
+    if gathered is None:
+        gathered = jax.tree.map(lambda v: np.empty((v.shape[0], count, *v.shape[2:]), v.dtype), values)
+
+    def write(whole: np.ndarray, part: Array) -> np.ndarray:
+        whole[:, place] = np.asarray(part)[:, : place.stop - place.start]
+        return whole
+
+    return jax.tree.map(write, gathered, values)
 
 
 def _block_size(bytes_per_point: int) -> int:
-    budget = 1.0e6 if jax.default_backend() == "cpu" else 2.5e8
+    budget = 4.0e5 if jax.default_backend() == "cpu" else 2.5e8
     return max(16, int(budget / bytes_per_point))
 
 

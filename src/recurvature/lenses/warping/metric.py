@@ -11,6 +11,7 @@ from recurvature._errors import InputError, check_choice
 from recurvature._precision import float_dtype
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.warping import triangular
 from recurvature.lenses.warping.field import (
     Course,
     Grid,
@@ -26,7 +27,7 @@ from recurvature.lenses.warping.status import NON_FINITE, classify
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.systems.simulate import unaligned_jumps
-from recurvature.systems.tangent import Frame, gram_factor, unpack_upper
+from recurvature.systems.tangent import Frame, gram_factor
 
 WARPING = Citation(
     "pellegrino2025warping",
@@ -131,7 +132,7 @@ def metric(
     return Metric(
         time=factors.time,
         theta=grid.theta,
-        metric=np.swapaxes(factors.factor, -1, -2) @ factors.factor,
+        metric=triangular.gram(factors.factor),
         stretches=stretches,
         log_volume=log_volume,
         status=status,
@@ -173,7 +174,7 @@ def gram_factors(
     time, packed, solved = stream(
         network, manifold, grid.theta, emitter, course, report=report, task=f"metric of {space}"
     )
-    return Factors(time, scale * np.asarray(unpack_upper(jnp.asarray(packed), manifold.dimension)), solved)
+    return Factors(time, triangular.unpack(packed, manifold.dimension) * packed.dtype.type(scale), solved)
 
 
 def _rates_size(network: Network, space: Space) -> int:
@@ -202,6 +203,5 @@ def relative_stretches(
     usable = np.isfinite(against).all((-1, -2)) & (np.abs(np.linalg.det(against)) > 0)
     safe = np.where(usable[..., None, None], against, np.eye(against.shape[-1]))
     finite = np.isfinite(factor).all((-1, -2))
-    relative = np.where(finite[..., None, None], factor, 0) @ np.linalg.inv(safe)
-    stretches = np.linalg.svd(relative, compute_uv=False)
-    return np.where((finite & usable)[..., None], stretches, np.nan)
+    relative = triangular.product(np.where(finite[..., None, None], factor, 0), np.triu(np.linalg.inv(safe)))
+    return np.where((finite & usable)[..., None], triangular.singular_values(relative), np.nan)

@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError
 from recurvature._precision import cast, float_dtype
+from recurvature.lenses.warping import triangular
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.systems.simulate import step_times
-from recurvature.systems.tangent import gram, input_rows, unpack_upper
+from recurvature.systems.tangent import gram, input_rows
 
 if TYPE_CHECKING:
     from recurvature.lenses.warping.metric import Factors, Metric
@@ -98,8 +99,7 @@ def input_metric(
         # midpoints of the samples: no instant falls on a jump that is itself a sample
         instants = np.concatenate([[0.0], time[:-1]]) + np.diff(time, prepend=0.0) / 2
     packed = _mean_input_gram(cast(manifold, dtype), jnp.asarray(theta, dtype), jnp.asarray(instants, dtype))
-    upper = np.asarray(unpack_upper(packed, theta.shape[1]), np.float64)
-    return upper + np.swapaxes(np.triu(upper, 1), -1, -2)
+    return triangular.symmetric(triangular.unpack(np.asarray(packed, np.float64), theta.shape[1]))
 
 
 @eqx.filter_jit
