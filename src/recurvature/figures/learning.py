@@ -16,7 +16,7 @@ def training(history: History, ax: Axes | None = None) -> Axes:
     seed. Seeds that met a number that was not finite end in a cross where they stopped, and are named.
     """
     ax = new_axes(ax)
-    step = np.asarray(history.step)
+    step = np.asarray(history.step, np.float64)
     loss = np.atleast_2d(np.asarray(history.loss, np.float64))
     loss = np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
     failed = np.atleast_1d(np.asarray(history.status)) == NON_FINITE

@@ -58,4 +58,4 @@ def _sheets(figure: FigureBase, early: Axes, late: Axes, sheet: Sheet) -> None:
         Line2D([], [], color=coordinate_colour(i), linewidth=1.2, label=f"along {words(name)}")
         for i, name in enumerate(sheet.coordinates)
     ]
-    early.legend(handles=handles, loc="upper left", borderpad=0.1, fontsize=SIZE - 2)
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))

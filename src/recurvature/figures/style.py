@@ -33,7 +33,8 @@ MAGNITUDE = mpl.colormaps["viridis"]
 SIGNED = mpl.colormaps["PRGn"]
 TRACES = ListedColormap(mpl.colormaps["vanimo"](np.linspace(0.12, 0.88, 256)), "traces")
 """Signed values of lines on white: dark in the middle."""
-CYCLIC = mpl.colormaps["twilight_shifted"]
+CYCLIC = LinearSegmentedColormap.from_list("cycle", [BLUE, "#6A4FA3", "#B0307A", VERMILLION, "#8A8A00", GREEN, BLUE])
+"""Angles: every colour dark enough for a line on white."""
 BALANCE = LinearSegmentedColormap.from_list(
     "balance", ["#7A2E00", VERMILLION, "#F0B48C", "#F4F4F2", "#8CC0E0", BLUE, "#00324F"]
 )

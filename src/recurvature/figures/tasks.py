@@ -1,10 +1,10 @@
 """What networks answer: example outputs against targets, and psychometric curves."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
@@ -35,7 +35,8 @@ from recurvature.tasks.base import AbstractTask, Phases, Trials
 
 Run = Trajectory | Float[Any, "trial time o"]
 """A simulation of trials, or its outputs."""
-Labels = Sequence[Any] | None
+Labels = Sequence[Any] | Shaped[np.ndarray, " trial"] | None
+"""A label to each trial."""
 
 
 @look
@@ -159,7 +160,7 @@ def psychometric(
     *,
     coordinate: int = 0,
     output: int = 0,
-    measure: Literal["fraction", "mean"] = "fraction",
+    measure: str = "fraction",
     groups: Labels = None,
 ) -> Axes:
     """Answers against a task coordinate: the fraction that is positive, or their mean, with its standard error.

@@ -1,6 +1,7 @@
 """Checks of the warping lens: the rank that the dimension theorem bounds, and the size of the step."""
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
@@ -52,7 +53,7 @@ def dimension_map(
     bottom.fill_between(time, rank.min(1), rank.max(1), color=BLUE, alpha=0.2, linewidth=0, step="mid")
     bottom.plot(time, np.median(rank, 1), color=BLUE, drawstyle="steps-mid")
     bottom.axhline(check.bound, color=GREY, linewidth=0.8, linestyle=":")
-    _beside(bottom, check.bound, f"bound m + 1 = {check.bound}", GREY)
+    _beside(bottom, float(check.bound), f"bound m + 1 = {check.bound}", GREY)
     bottom.set_ylim(-0.2, check.bound + 1.0)
     bottom.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
     bottom.set_ylabel("rank")
@@ -94,6 +95,6 @@ def _beside(ax: Axes, height: float, text: str, colour: str) -> None:
     )
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
+def _positive(values: Float[np.ndarray, "time point"]) -> Float[np.ndarray, "time point"]:
     """NaN where a logarithmic axis has no place."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -103,11 +103,11 @@ def profile(profile: Profile, ax: Axes | None = None, *, times: Sequence[float] 
     for colour, index in zip(time_colours(len(chosen)), chosen, strict=True):
         ax.plot(value, relative[index], color=colour, marker="o", markersize=2.5, label=time_label(time[index]))
     ends = span(relative[chosen]) or (0.0, 1.0)
-    ax.set_ylim(0.0, max(1.08 * ends[1], 1.2))
+    ax.set_ylim(0.0, max(1.3 * ends[1], 1.5))
     ax.margins(x=0.02)
     coordinate_axis(ax.xaxis, value, profile.coordinate, profile.units, False)
     ax.set_ylabel(f"stretch of {words(profile.space)}\nrelative to its mean")
-    ax.legend(loc="best")
+    ax.legend(loc="best", ncols=2 if len(chosen) < 7 else 3, columnspacing=1.0, borderpad=0.2)
     return ax
 
 

@@ -69,7 +69,7 @@ def metric_maps(
         return _curves(metric, figure, series, chosen)
     rows, columns = len(series), len(chosen)
     width = min(FULL, 1.45 * columns + 1.2)
-    figure = new_figure(figure, width=width, height=(width - 1.2) / columns * rows + 0.75)
+    figure = new_figure(figure, width=width, height=(width - 1.5) / columns * rows + 0.7)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, ax in zip(chosen, grid[0], strict=True):
         ax.set_title(time_label(float(metric.time[index])))
@@ -97,7 +97,7 @@ def check_grid(metric: Metric, name: str, dimensions: tuple[int, ...]) -> None:
         )
 
 
-def axes_of(metric: Metric) -> list[Float[np.ndarray, " value"]]:
+def axes_of(metric: Metric) -> list[Float[np.ndarray, "_"]]:
     """The values of each coordinate along its axis of the grid."""
     theta = np.asarray(metric.theta, np.float64).reshape(*metric.grid, -1)
     first = lambda i: tuple(slice(None) if j == i else 0 for j in range(len(metric.grid)))  # noqa: E731
@@ -148,7 +148,7 @@ def draw_map(ax: Axes, metric: Metric, one: Series, index: int, scale: Scale | N
     return mesh
 
 
-def _chart(ax: Axes, metric: Metric, values: list[Float[np.ndarray, " value"]]) -> None:
+def _chart(ax: Axes, metric: Metric, values: list[Float[np.ndarray, "_"]]) -> None:
     """The two coordinates of a manifold as the axes of a square."""
     ax.set_box_aspect(1)
     for i, (axis, along) in enumerate(zip((ax.xaxis, ax.yaxis), values, strict=True)):
@@ -254,7 +254,7 @@ def ellipses(metric: Metric, time: float | None = None, ax: Axes | None = None, 
     return ax
 
 
-def _thinned(metric: Metric) -> tuple[Int[np.ndarray, " kept"], list[Float[np.ndarray, " v"]], Float[np.ndarray, "2"]]:
+def _thinned(metric: Metric) -> tuple[Int[np.ndarray, " kept"], list[Float[np.ndarray, "_"]], Float[np.ndarray, "2"]]:
     """Points of at most 13 along each coordinate, all values along both, and the spacing of the points kept."""
     values = axes_of(metric)
     strides = [-(-count // 13) for count in metric.grid]

@@ -1,0 +1,115 @@
+"""Outputs against targets, and psychometric curves."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tests.figures.drawing import figure_of
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.systems.simulate import Trajectory, simulate
+from recurvature.tasks.base import AbstractTask, Trials
+
+TASKS = {name: make() for name, make in rc.tasks.TASKS.items()}
+
+
+def run(task: AbstractTask, trials: int = 24) -> tuple[Trajectory, Trials]:
+    network = rc.systems.leaky_current(5, inputs=task.input_size, outputs=task.output_size, key=rc.key(1), dt=task.dt)
+    drawn = task.trials(rc.key(2), trials)
+    return simulate(network, drawn.inputs.astype(float)), drawn
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_outputs_and_targets_of_every_task(name: str) -> None:
+    task = TASKS[name]
+    trajectory, trials = run(task)
+    axes = rc.figures.outputs(trajectory, trials, task, examples=3)
+    FigureCanvasAgg(figure_of(axes)).draw()
+    assert len(axes) == task.output_size
+    for row, ax in enumerate(axes):
+        lines = ax.get_lines()
+        assert len(lines) == 6
+        for k in range(3):
+            target, output = lines[2 * k], lines[2 * k + 1]
+            # products of float64 in the simulation, drawn as they are; times are sums of steps
+            np.testing.assert_allclose(np.asarray(output.get_xdata()), trajectory.time, rtol=1e-12)
+            np.testing.assert_array_equal(output.get_ydata(), trajectory.outputs[k, :, row])
+            counts = np.asarray(trials.mask)[k] != 0
+            expected = np.where(counts, np.asarray(trials.targets, float)[k, :, row], np.nan)
+            np.testing.assert_array_equal(target.get_ydata(), expected)
+    coordinate = task.manifold().coordinates[0]
+    bar = figure_of(axes).get_axes()[-1].get_ylabel()
+    assert bar == coordinate.name.replace("_", " ") + (f" ({coordinate.units})" if coordinate.units else "")
+
+
+def test_groups_are_panels_and_lines() -> None:
+    task = TASKS["context-decision"]
+    trajectory, trials = run(task)
+    context = np.asarray(trials.inputs[:, 0, 2:]).argmax(1)
+    axes = rc.figures.outputs(np.asarray(trajectory.outputs), trials, task, groups=context)
+    assert [ax.get_title() for ax in axes] == ["0", "1"]
+    ax = rc.figures.psychometric(trajectory, trials, task, groups=[f"context {c}" for c in context])
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["context 0", "context 1"]
+
+
+def test_times_that_count_are_shaded() -> None:
+    task = TASKS["random-dots"]
+    axes = rc.figures.outputs(*run(task), task)
+    (span,) = [patch.get_extents().transformed(axes[0].transData.inverted()) for patch in axes[0].patches]
+    # pixels and back, and times as sums of steps: rounding
+    np.testing.assert_allclose((span.x0, span.x1), task.phases()["response"], atol=1e-9)
+    named = rc.figures.outputs(*run(task), task, phases=task.phases())
+    assert [text.get_text() for text in named[0].texts] == ["fixation", "stimulus", "delay", "response"]
+
+
+def test_psychometric_points_are_fractions_and_means() -> None:
+    task = TASKS["random-dots"]
+    trials = task.trials(rc.key(5), 400)
+    window = np.asarray(trials.mask) != 0
+    theta = np.asarray(trials.theta, float)[:, 0]
+    answers = np.tanh(theta / 4 + np.random.default_rng(0).normal(size=400))
+    outputs = np.where(window, answers[:, None], 7.0)[..., None]
+    for measure, score in (("fraction", answers > 0), ("mean", answers)):
+        ax = rc.figures.psychometric(outputs, trials, task, measure=measure)
+        points = ax.containers[0][0]
+        levels = np.unique(theta)
+        np.testing.assert_array_equal(points.get_xdata(), levels)
+        # a weighted mean of 15 equal numbers: rounding
+        np.testing.assert_allclose(points.get_ydata(), [score[theta == v].mean() for v in levels], atol=1e-12)
+    assert ax.get_xlabel() == "coherence (%)"
+
+
+def test_psychometric_puts_many_values_into_bins_and_leaves_out_what_is_not_finite() -> None:
+    task = TASKS["working-memory"]
+    trajectory, trials = run(task, 60)
+    outputs = np.array(trajectory.outputs)
+    outputs[3] = np.nan
+    ax = rc.figures.psychometric(outputs, trials, task, measure="mean")
+    values = np.asarray(ax.containers[0][0].get_ydata())
+    assert len(values) == 15
+    assert np.isfinite(values).all()
+    FigureCanvasAgg(figure_of(ax)).draw()
+
+
+def test_what_does_not_belong_together_is_refused() -> None:
+    task = TASKS["random-dots"]
+    trajectory, trials = run(task, 4)
+    with pytest.raises(InputError, match=r"outputs have shape \(3, 75, 1\)"):
+        rc.figures.outputs(np.zeros((3, 75, 1)), trials, task)
+    with pytest.raises(InputError, match="for each of 4 trials; got 1"):
+        rc.figures.outputs(trajectory, trials, task, groups=["a"])
+    with pytest.raises(InputError, match="`coordinate` must lie in 0…0"):
+        rc.figures.outputs(trajectory, trials, task, coordinate=1)
+    with pytest.raises(InputError, match="`output` must lie in 0…0"):
+        rc.figures.psychometric(trajectory, trials, task, output=1)
+    with pytest.raises(InputError, match="`measure`"):
+        rc.figures.psychometric(trajectory, trials, task, measure="median")
+    bare = dataclasses.replace(trials, theta=None)
+    with pytest.raises(InputError, match="task variables"):
+        rc.figures.psychometric(trajectory, bare, task)
+    assert len(rc.figures.outputs(jnp.asarray(trajectory.outputs), bare, task)) == 1

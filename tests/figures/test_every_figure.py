@@ -1,0 +1,173 @@
+"""Every figure of every kind of result: drawn without a warning, readable, alone, and the same each time."""
+
+import io
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axis import Axis, Tick
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from tests.figures.drawing import PLANAR, WARPING, figure_of, labels_of
+from tests.figures.results import CASES, Case
+
+import recurvature as rc
+from recurvature._errors import InputError
+
+ALL = WARPING | PLANAR
+
+
+def drawn(name: str, case: Case) -> Figure:
+    figure = figure_of(ALL[name](case))
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", WARPING)
+def test_every_result_is_drawn_without_a_warning(name: str, case: str, cases: dict[str, Case]) -> None:
+    assert labels_of(drawn(name, cases[case]))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c != "line"])
+@pytest.mark.parametrize("name", PLANAR)
+def test_every_result_on_two_coordinates_is_drawn_without_a_warning(
+    name: str, case: str, cases: dict[str, Case]
+) -> None:
+    assert labels_of(drawn(name, cases[case]))
+
+
+UNITS = {
+    "plane": {
+        "stretch maps": "(state / unit of evidence 1)",
+        "metric maps": "$G_{22}$ / mean, evidence 2",
+        "volume maps": "(relative to inputs)",
+        "stretch over time": "stretch (state / coordinate)",
+        "metric over time": "metric (state² / coordinate²)",
+        "principal stretches": "principal stretch (relative to inputs)",
+        "profile": "stretch of state\nrelative to its mean",
+        "attribution": "log-stretch rate (1/τ)",
+        "step size": "relative change of the metric\nsteps of 0.25 τ → 0.125 τ",
+        "ratio": "metric ratio of state\nevidence 1 / evidence 2",
+        "anisotropy maps": "$s_1/s_2$, anisotropy\n(relative to inputs)",
+        "grid": "output",
+    },
+    "torus": {"stretch over time": "stretch (state / rad)", "stretch maps": "item 1 (rad)", "profile": "item 1 (rad)"},
+    "line": {
+        "stretch over time": r"$\sqrt{G_{11}}$, coherence (state / %)",
+        "metric over time": "$G_{11}$, coherence (state² / (%)²)",
+        "profile": "coherence (%)",
+        "dimension": r"$\sigma_\mathrm{min}/\sigma_\mathrm{max}$",
+    },
+}
+
+
+@pytest.mark.parametrize(("case", "name"), [(case, name) for case in UNITS for name in UNITS[case]])
+def test_labels_say_what_is_drawn_and_in_which_units(case: str, name: str, cases: dict[str, Case]) -> None:
+    labels = labels_of(drawn(name, cases[case]))
+    assert any(UNITS[case][name] in label for label in labels), labels
+    if "time" in name or name in ("attribution", "step size", "dimension", "ratio"):
+        assert "time (τ)" in labels
+
+
+def ticks_of(figure: Figure) -> list[Tick]:
+    axes = figure.get_axes()
+    return [tick for ax in axes for axis in (ax.xaxis, ax.yaxis) for tick in (*axis.majorTicks, *axis.minorTicks)]
+
+
+def visible_texts(figure: Figure) -> list[Text]:
+    """All texts but those of ticks: ticks beyond the limits of their axis stay undrawn where they are."""
+    of_ticks = {id(label) for tick in ticks_of(figure) for label in (tick.label1, tick.label2)}
+    found = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in of_ticks]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.mark.parametrize("case", ["plane", "torus", "masked"])
+@pytest.mark.parametrize("name", ALL)
+def test_no_text_leaves_the_figure(name: str, case: str, cases: dict[str, Case]) -> None:
+    figure = drawn(name, cases[case])
+    page = figure.bbox
+    for text in visible_texts(figure):
+        box = text.get_window_extent()
+        # two pixels: letters overhang their box
+        assert box.x0 > -2, text
+        assert box.y0 > -2, text
+        assert box.x1 < page.x1 + 2, text
+        assert box.y1 < page.y1 + 2, text
+
+
+def labels_along(axis: Axis) -> list[Text]:
+    """The labels of the major ticks within the limits of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [label for label in labels if label.get_text() and label.get_visible()]
+
+
+FLAT = [name for name in ALL if name != "grid in space"]
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [(case, name) for case in ("plane", "torus") for name in FLAT]
+    + [("line", name) for name in WARPING if name in FLAT],
+)
+def test_tick_labels_keep_apart(case: str, name: str, cases: dict[str, Case]) -> None:
+    for ax in drawn(name, cases[case]).get_axes():
+        for axis, along in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+            boxes = [text.get_window_extent() for text in labels_along(axis)]
+            spans = sorted((getattr(box, f"{along}0"), getattr(box, f"{along}1")) for box in boxes)
+            assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), (along, spans)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_drawing_leaves_nothing_behind(name: str, cases: dict[str, Case]) -> None:
+    before = dict(mpl.rcParams)
+    drawn(name, cases["plane"])
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_settings_come_back_after_an_error(cases: dict[str, Case]) -> None:
+    before = dict(mpl.rcParams)
+    with pytest.raises(InputError, match="quantity"):
+        rc.figures.metric_maps(cases["plane"].metric, quantity="strech")
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["stretch maps", "grid in space", "overview", "ellipses"])
+def test_the_same_result_gives_the_same_picture(name: str, cases: dict[str, Case]) -> None:
+    pictures = []
+    for _ in range(2):
+        buffer = io.BytesIO()
+        figure_of(ALL[name](cases["torus"])).savefig(buffer, dpi=60)
+        pictures.append(buffer.getvalue())
+    assert pictures[0] == pictures[1]
+
+
+def test_the_look_holds_however_the_picture_is_drawn(cases: dict[str, Case]) -> None:
+    axes = rc.figures.metric_over_time(cases["plane"].metric)
+    with mpl.rc_context({"xtick.labelsize": 30, "xtick.major.size": 20, "font.family": "serif"}):
+        FigureCanvasAgg(figure_of(axes)).draw()
+        tick = axes.xaxis.get_major_ticks()[0]
+        assert tick.label1.get_fontsize() == rc.figures.style.SMALL
+        assert tick.label1.get_fontfamily() == [rc.figures.style.FAMILY]
+
+
+def test_figures_fit_a_column_or_a_page(cases: dict[str, Case]) -> None:
+    for name in ALL:
+        width = figure_of(ALL[name](cases["torus"])).get_size_inches()[0]
+        # the overview stands alone on a page of documentation
+        assert width <= (7.2 if name == "overview" else 7.0), name
+
+
+def test_drawing_on_what_is_given(cases: dict[str, Case]) -> None:
+    case, figure = cases["plane"], Figure(figsize=(7, 6), layout="constrained")
+    upper, lower = np.ravel(figure.subfigures(2, 1))
+    ax = upper.subplots()
+    assert rc.figures.metric_over_time(case.metric, ax) is ax
+    panels = rc.figures.metric_maps(case.metric, lower)
+    assert all(panel.get_figure(root=True) is figure and panel.figure is lower for panel in panels)
+    FigureCanvasAgg(figure).draw()
