@@ -108,7 +108,7 @@ def test_how_seeds_are_batched(task: AbstractTask) -> None:
     assert choose_batching("auto", leaky_current(64, inputs=1, outputs=1, key=rc.key(0)), 32) == "map"
     assert choose_batching("auto", make(rc.key(0)), 64) == "vmap"
     assert choose_batching("map", make(rc.key(0)), 64) == "map"
-    with pytest.raises(InputError, match="`batching` must be one of auto, map, vmap; got pmap"):
+    with pytest.raises(InputError, match="`batching` must be one of auto, map, vmap; got 'pmap'"):
         choose_batching("pmap", make(rc.key(0)), 64)
 
 

@@ -1,5 +1,7 @@
 """Penalties are what they say, and only their weight decides how much they count."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -40,17 +42,9 @@ def test_vectors_are_not_weights(network: Network, trials: Trials) -> None:
 
 
 def test_what_is_recorded_is_weighted_and_apart_from_the_loss(network: Network, small: Network, task) -> None:
-    bare = fit(network, task, steps=2, key=rc.key(1), batch=4, block=2, clip_norm=None)
-    with_penalties = fit(
-        network,
-        task,
-        steps=2,
-        key=rc.key(1),
-        batch=4,
-        block=2,
-        clip_norm=None,
-        penalties=(l2_rates(0.5), l2_weights(2.0)),
-    )
+    options: dict[str, Any] = {"steps": 2, "key": rc.key(1), "batch": 4, "block": 3}
+    bare = fit(network, task, **options)
+    with_penalties = fit(network, task, penalties=(l2_rates(0.5), l2_weights(2.0)), **options)
     history = with_penalties.history
     assert history.penalty_names == ("l2-rates", "l2-weights")
     assert history.penalties.shape == (2, 2)
