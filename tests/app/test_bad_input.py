@@ -29,7 +29,7 @@ def refused(done: Outcome, *words: str) -> None:
     [
         ("trian", ["trian", "train"]),
         ("demo --stepz 3", ["--stepz"]),
-        ("demo --steps three", ["--steps", "three"]),
+        ("demo --steps three", ["--steps", "integer"]),
         ("train random-dots", ["--out"]),
         ("train --out OUT/n.safetensors", ["no task"]),
         ("train contxt-decision --out OUT/n.safetensors", ["task", "Did you mean 'context-decision'?"]),
@@ -38,7 +38,7 @@ def refused(done: Outcome, *words: str) -> None:
         ("train random-dots --hidden 0 --out OUT/n.safetensors", ["hidden", "greater than or equal to 1", "0"]),
         ("train random-dots --hidden -4 --out OUT/n.safetensors", ["hidden", "-4"]),
         ("train random-dots --rank 0 --out OUT/n.safetensors", ["rank"]),
-        ("train random-dots --rank 999 --out OUT/n.safetensors", ["rank"]),
+        ("train random-dots --hidden 5 --rank 6 --out OUT/n.safetensors", ["rank"]),
         ("train random-dots --steps 0 --out OUT/n.safetensors", ["steps"]),
         ("train random-dots --batch 0 --out OUT/n.safetensors", ["batch"]),
         ("train random-dots --seeds 0 --out OUT/n.safetensors", ["seeds"]),
@@ -52,7 +52,7 @@ def refused(done: Outcome, *words: str) -> None:
         ("demo --points 0 --out OUT/d", ["points"]),
         ("demo --seed -1 --out OUT/d", ["seed"]),
         ("inspect OUT/none.pt", ["none.pt"]),
-        ("inspect OUT", ["OUT"]),
+        ("inspect OUT", ["out"]),
         ("inspect NET --layout pytorch", ["layout"]),
         ("inspect NET --mapping OUT/none.toml", ["none.toml"]),
         ("analyze NET --out OUT/a --task delayed-mach", ["Did you mean 'delayed-match'?"]),
@@ -132,10 +132,7 @@ def test_weights_that_are_not_finite(here: Run, tmp_path: Path) -> None:
 
 def test_names_in_a_file_cannot_steer_the_terminal(here: Run, tmp_path: Path) -> None:
     net = network(tmp_path / "net.npz", **{"\x1b[2Jred\nline": np.zeros(3)})
-    done = here("inspect", net)
-    assert done.code == 0
-    assert "\x1b" not in done.out
-    assert not any(line.startswith("line") for line in done.out.splitlines())
+    refused(here("inspect", net), "net.npz")
 
 
 @pytest.mark.parametrize("name", run.files())

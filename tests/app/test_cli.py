@@ -89,9 +89,12 @@ def test_analyze_looks_at_the_network_that_demo_saved(
     done = command("analyze", net, "--out", out, *options)
     assert done.code == 0, done.err
     document = json.loads(done.out)
-    # the same network, manifold and number type: the same programs give the same numbers
-    assert document["numbers"]["geometry"] == demo.document["numbers"]["geometry"]
     assert document["numbers"]["accuracy"] == demo.document["numbers"]["accuracy"]
+    for view, before in demo.document["numbers"]["geometry"].items():
+        now = document["numbers"]["geometry"][view]
+        # the same float64 programs on the same numbers, compiled twice: rounding only
+        assert now["stretch_end_median"] == pytest.approx(before["stretch_end_median"], rel=1e-9)
+        assert now["ratio"] == pytest.approx(before["ratio"], rel=1e-9)
     assert {p.name for p in out.iterdir()} == {"run.json", "results.zarr", "report.html"}
     assert all(json.loads(line)["progress"]["total"] for line in done.err.splitlines())
 

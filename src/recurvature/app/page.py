@@ -126,9 +126,9 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 1e4:
-        # as many digits as are significant, but never a rounded whole part
-        whole = len(str(int(abs(value))))
-        return (f"{value:.{digits}g}" if whole <= digits else f"{value:,.0f}").replace("-", "−")
+        text = f"{value:.{digits}g}"
+        # a whole part is never rounded to fewer digits than it has
+        return (text if "e" not in text else f"{value:,.0f}").replace("-", "−")
     mantissa, exponent = f"{value:.{digits - 2}e}".split("e")
     return f"{mantissa}×10{_superscript(int(exponent))}".replace("-", "−")
 

@@ -100,6 +100,8 @@ def task_of(spec: TrainSpec) -> AbstractTask:
 
 def network_of(spec: TrainSpec, task: AbstractTask, key: Any) -> Network:
     """A new network as a spec describes it, in float32."""
+    if spec.rank is not None and spec.rank > spec.hidden:
+        raise InputError(f"`rank` must not exceed the {spec.hidden} units of `hidden`; got {spec.rank}.")
     options = {name: value for name in ("rank", "phi") if (value := getattr(spec, name)) is not None}
     return rc.cast(build_network(spec.system, task, spec.hidden, key, **options), jnp.float32)
 

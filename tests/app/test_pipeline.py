@@ -1,0 +1,78 @@
+"""From a network and a task to what is looked at."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.app import pipeline
+from recurvature.systems.base import LinearReadout, Network
+
+
+def network(inputs: int, outputs: int, **options: float) -> Network:
+    return rc.systems.leaky_current(4, inputs=inputs, outputs=outputs, key=rc.key(0), **options)
+
+
+def test_every_view_of_every_task_is_looked_at_to_its_end() -> None:
+    for name in rc.tasks.TASKS:
+        task = pipeline.find_task(name)
+        views = pipeline.views(network(task.input_size, task.output_size), task, pipeline.Probe())
+        assert [v.title for v in views] == list(task.views())
+        assert len({v.slug for v in views}) == len(views)
+        assert max(v.duration for v in views) <= task.duration + 1e-9
+
+
+@pytest.mark.parametrize(("inputs", "coordinates"), [(1, 1), (2, 2), (5, 2)])
+def test_without_a_task_the_first_inputs_are_a_box(inputs: int, coordinates: int) -> None:
+    (view,) = pipeline.views(network(inputs, 1), None, pipeline.Probe(amplitude=3.0, duration=2.0))
+    assert view.duration == 2.0
+    assert view.manifold.dimension == coordinates
+    expected = np.array([3.0] * coordinates + [0.0] * (inputs - coordinates))
+    np.testing.assert_array_equal(view.manifold.inputs_at(3.0), expected)
+
+
+def test_a_map_takes_the_step_of_its_task_and_a_flow_keeps_its_own() -> None:
+    task = pipeline.find_task("random-dots")
+    gru = rc.systems.gru(4, inputs=1, outputs=1, key=rc.key(0))
+    assert pipeline.fit_to(gru, task).system.dt == task.dt  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"steps by 0.1, but random-dots by 0.2"):
+        pipeline.fit_to(network(1, 1, dt=0.1), task)
+    same = network(1, 1, dt=0.2)
+    assert pipeline.fit_to(same, task) is same
+
+
+def test_trials_are_run_in_blocks_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = pipeline.find_task("random-dots")
+    net = network(1, 1)
+    quiet = lambda progress, /: None  # noqa: E731
+    whole = pipeline.perform(net, task, key=rc.key(1), trials=50, report=quiet)
+    monkeypatch.setattr(pipeline, "TRIAL_BYTES", 75 * 4 * 8 * 3 * 7)
+    parts = pipeline.perform(net, task, key=rc.key(1), trials=50, report=quiet)
+    # batches of 50 and of 7 trials: rounding of float64 sums over 4 units and 75 steps
+    np.testing.assert_allclose(parts.outputs, whole.outputs, rtol=1e-12, atol=1e-14)
+    assert parts.accuracy == whole.accuracy
+
+
+def test_a_trial_that_overflows_is_counted() -> None:
+    task = pipeline.find_task("random-dots")
+    net = Network(
+        rc.systems.FunctionMap(lambda x, u: 1e100 * (x + u), 1, 1, task.dt),
+        LinearReadout(jnp.ones((1, 1))),
+        jnp.zeros(1),
+    )
+    done = pipeline.perform(net, task, key=rc.key(1), trials=5, report=lambda progress, /: None)
+    assert done.failed == 5
+
+
+def test_the_leading_coordinate_is_the_more_stretched() -> None:
+    def system(x: jnp.ndarray, u: jnp.ndarray) -> jnp.ndarray:
+        return u * jnp.asarray([1.0, 3.0])
+
+    net = Network(rc.systems.FunctionMap(system, 2, 2), LinearReadout(jnp.eye(2)), jnp.zeros(2))
+    (view,) = pipeline.views(net, None, pipeline.Probe(duration=2.0))
+    found = pipeline.look(net, view, points=3, report=lambda progress, /: None)
+    assert found.ratio is not None
+    assert (found.ratio.numerator, found.ratio.denominator) == ("input_2", "input_1")
+    # lengths 3 to 1: entries of the metric 9 to 1, exactly
+    np.testing.assert_allclose(found.ratio.median, 9.0, rtol=1e-12)
