@@ -1,7 +1,7 @@
 """Small real results to draw: manifolds of one and two coordinates, periodic ones, masked and broken ones."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +32,7 @@ def network_for(inputs: int, outputs: int) -> Network:
 
 
 def case_of(network: Network, manifold: AbstractInputManifold, points: tuple[int, ...], duration: float) -> Case:
-    options = {"points": points, "duration": duration}
+    options: Any = {"points": points, "duration": duration}
     metric = warping.metric(network, manifold, **options)
     return Case(
         metric,
@@ -49,7 +49,7 @@ def broken(case: Case) -> Case:
     """The same with numbers that overflowed at two points."""
     lost = np.array([0, 5])
 
-    def poison(array: np.ndarray, value: float = np.nan) -> np.ndarray:
+    def poison(array: Any, value: float = np.nan) -> np.ndarray:
         array = np.array(array)
         array[:, lost] = value
         return array

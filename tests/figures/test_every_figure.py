@@ -2,10 +2,10 @@
 
 import io
 import itertools
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 from matplotlib.axis import Axis, Tick
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -73,14 +73,9 @@ def test_labels_say_what_is_drawn_and_in_which_units(case: str, name: str, cases
         assert "time (τ)" in labels
 
 
-def ticks_of(figure: Figure) -> list[Tick]:
-    axes = figure.get_axes()
-    return [tick for ax in axes for axis in (ax.xaxis, ax.yaxis) for tick in (*axis.majorTicks, *axis.minorTicks)]
-
-
 def visible_texts(figure: Figure) -> list[Text]:
     """All texts but those of ticks: ticks beyond the limits of their axis stay undrawn where they are."""
-    of_ticks = {id(label) for tick in ticks_of(figure) for label in (tick.label1, tick.label2)}
+    of_ticks = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
     found = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in of_ticks]
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
@@ -165,7 +160,8 @@ def test_figures_fit_a_column_or_a_page(cases: dict[str, Case]) -> None:
 
 def test_drawing_on_what_is_given(cases: dict[str, Case]) -> None:
     case, figure = cases["plane"], Figure(figsize=(7, 6), layout="constrained")
-    upper, lower = np.ravel(figure.subfigures(2, 1))
+    halves: Any = figure.subfigures(2, 1)
+    upper, lower = halves
     ax = upper.subplots()
     assert rc.figures.metric_over_time(case.metric, ax) is ax
     panels = rc.figures.metric_maps(case.metric, lower)

@@ -47,4 +47,6 @@ def test_each_phase_is_shaded_over_its_time(cases: dict[str, Case]) -> None:
 
 
 def test_a_task_without_phases_shades_nothing(cases: dict[str, Case]) -> None:
-    assert not rc.figures.ratio_over_time(cases["torus"].ratio, phases={}).patches
+    ratio = cases["torus"].ratio
+    assert ratio is not None
+    assert not rc.figures.ratio_over_time(ratio, phases={}).patches

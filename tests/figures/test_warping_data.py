@@ -149,7 +149,7 @@ def test_grid_lines_follow_the_states_and_close_where_periodic(components: int, 
         kind: Any = LineCollection if components == 2 else Line3DCollection
         for t, ax in enumerate(figures.warped_grid(sheet, components=components)):
             families: list[Any] = [c for c in ax.collections if isinstance(c, kind)]
-            cube = sheet.position[t, :, :components].reshape(*sheet.grid, components)
+            cube = np.asarray(sheet.position)[t, :, :components].reshape(*sheet.grid, components)
             for axis, family in enumerate(families):
                 lines = family.get_segments() if components == 2 else family._segments3d
                 for drawn, expected in zip(lines, np.moveaxis(cube, axis, 1), strict=True):

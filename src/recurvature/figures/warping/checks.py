@@ -48,7 +48,7 @@ def dimension_map(
     top.axhline(check.tolerance, color=VERMILLION, linewidth=0.8, linestyle="--")
     _beside(top, check.tolerance, "tolerance", VERMILLION)
     floor = 0.1 * check.tolerance
-    log_y(top, np.maximum(low, floor), np.maximum(high, floor), np.array([floor]), headroom=0.18)
+    log_y(top, np.maximum(low, floor), np.maximum(high, floor), np.array([floor, 100 * floor]), headroom=0.18)
     top.set_ylabel(r"$\sigma_\mathrm{min}/\sigma_\mathrm{max}$")
     bottom.fill_between(time, rank.min(1), rank.max(1), color=BLUE, alpha=0.2, linewidth=0, step="mid")
     bottom.plot(time, np.median(rank, 1), color=BLUE, drawstyle="steps-mid")

@@ -71,7 +71,8 @@ def metric_over_time(
         ax.set_ylabel(with_units(title, joint_units(series, metric, quantity)))
         ax.legend(loc="best")
     else:
-        ax.set_ylabel(with_units(f"{series[0].symbol}, {series[0].name}", series[0].units))
+        name = f"{series[0].symbol}, {series[0].name}"
+        ax.set_ylabel(with_units(name + "\n" * (len(series[0].units) > 12), series[0].units).replace("\n ", "\n"))
     return ax
 
 

@@ -69,7 +69,8 @@ def metric_maps(
         return _curves(metric, figure, series, chosen)
     rows, columns = len(series), len(chosen)
     width = min(FULL, 1.45 * columns + 1.2)
-    figure = new_figure(figure, width=width, height=(width - 1.5) / columns * rows + 0.7)
+    height = (width - 1.5) / columns * rows + (1.2 if reasons(metric, chosen) else 0.9)
+    figure = new_figure(figure, width=width, height=height)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, ax in zip(chosen, grid[0], strict=True):
         ax.set_title(time_label(float(metric.time[index])))
