@@ -155,7 +155,7 @@ def seeds(size: Size, batching: Any) -> Built:
 
 
 def whole_fit(size: Size) -> Built:
-    """The public call: five blocks of it, so that ten steps do not measure the set-up alone."""
+    """The public call: five blocks, so that it does not measure the set-up alone."""
     task, start = Draws(size, False), network(size)
     call = functools.partial(fit, start, task, steps=5 * size.steps, block=size.steps, batch=size.trials)
     return Built(lambda: weights(call(key=rc.key(1), learning_rate=RATE, clip_norm=None).network))
@@ -269,7 +269,7 @@ def single(s: Size) -> Case:
         Goal("torch loop", "recurvature", at_least=loop),
         Goal("torch nn.RNN", "recurvature", at_least=rnn),
         Goal("torch nn.RNN", "recurvature, plain"),
-        # by hand is as fast as rounding: what is left is the spread between rounds
+        # not slower than a scan written by hand, up to the spread between rounds
         Goal("JAX by hand", "recurvature", at_least=0.95),
         Goal("recurvature, fresh trials", "recurvature"),
         Goal("fit", "recurvature"),
