@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from recurvature.app.page import Block, Fact, Facts, Heading, Notice, Points, Section, Table, Text, number
+from recurvature.app.page import THIN, Block, Fact, Facts, Heading, Notice, Points, Section, Table, Text, number
 from recurvature.io import Certificate, Reading
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.connectivity import LowRank
@@ -109,7 +109,9 @@ def _how_it_moves(network: Network) -> str:
 
 def reading_blocks(read: Reading) -> list[Block]:
     """How a file was understood, tensor by tensor."""
-    rows = tuple((t.name, " × ".join(map(str, t.shape)) or "scalar", t.dtype, t.meaning) for t in read.tensors)
+    rows = tuple(
+        (t.name, f"{THIN}×{THIN}".join(map(str, t.shape)) or "scalar", t.dtype, t.meaning) for t in read.tensors
+    )
     caption = f"How each tensor of {read.source} was understood (layout: {read.layout})"
     blocks: list[Block] = [Table(("tensor", "shape", "type", "read as"), rows, caption)]
     notes = [f"{name} = {value}" for name, value in read.options.items() if value is not None]

@@ -1,6 +1,7 @@
 """What each command does, from checked input to files in place: imported only when a command is called."""
 
 import functools
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from recurvature import io
 from recurvature._errors import InputError
 from recurvature.app import about_network, sections
 from recurvature.app.output import claim
-from recurvature.app.page import Section, percent
-from recurvature.app.pipeline import Options, Probe, Study, find_task, fit_to, study
+from recurvature.app.page import Page, Section, percent
+from recurvature.app.pipeline import Options, Performance, Probe, Study, find_task, fit_to, study
 from recurvature.app.run import NETWORK, Run, files, finish, provenance_of, write_run
 from recurvature.app.terminal import progress, say
 from recurvature.app.train import Trained, check_unfinished, checkpoint_of, run_training
@@ -47,7 +48,9 @@ def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
             *_geometry(found),
         ]
         results = {"history": trained.fit.history, **found.results()}
-        page = sections.page(record, title, parts, found, list(results.values()), [trained.task.reference])
+        page = sections.page(
+            record, title, sections.summary(found), parts, list(results.values()), [trained.task.reference]
+        )
         write_run(output, record, results, page)
     finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
 
@@ -73,7 +76,7 @@ def train(run: Run, spec: TrainSpec, out: Path, *, resume: bool) -> None:
         for seed, network in trained.networks.items():
             provenance = {**provenance_of(record), "seed": seed, "status": trained.status(seed)}
             output.write(names[seed], functools.partial(io.save, network, provenance=provenance))
-        page = _training_page(record, trained, done)
+        page = _training_page(record, trained, done, out.parent / names[spec.seed])
         write_run(output, record, {"history": trained.fit.history}, page, out.stem)
     checkpoint.unlink(missing_ok=True)
     shares = ", ".join(percent(share) for share in accuracy.values())
@@ -81,16 +84,20 @@ def train(run: Run, spec: TrainSpec, out: Path, *, resume: bool) -> None:
     finish(run, record, [*lines, *(f"Network: {out.parent / name}" for name in names.values())])
 
 
-def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Any]) -> Any:
+def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Performance], saved: Path) -> Page:
     spec, networks = trained.spec, trained.networks
-    network = networks[spec.seed]
+    network, history = networks[spec.seed], trained.fit.history
     who = f"A {about_network.kind_in_words(network)} network" if len(networks) == 1 else f"{len(networks)} networks"
+    right = ", ".join(percent(each.accuracy) for each in done.values())
+    of = "seed by seed, " if len(networks) > 1 else ""
+    subtitle = f"{trained.fit.status.capitalize()}. Trials answered right: {of}{right}."
     parts = [
         about_network.network_section(network, None, None),
-        sections.learning_section(trained.task, done.get(spec.seed), trained.fit.history, seeds=trained.table(done)),
+        sections.learning_section(trained.task, next(iter(done.values())), history, seeds=trained.table(done)),
+        sections.next_section(shlex.join(["recurvature", "analyze", str(saved), "--task", spec.task, "--out", "DIR"])),
     ]
     title = f"{who} of {spec.hidden} units, trained on {spec.task}"
-    return sections.page(record, title, parts, None, [trained.fit.history], [trained.task.reference])
+    return sections.page(record, title, subtitle, parts, [history], [trained.task.reference])
 
 
 def inspect(run: Run, net: Path, layout: str | None, mapping: Path | None) -> None:
@@ -144,7 +151,8 @@ def analyze(
         title = f"{net.name}: a {about_network.kind_in_words(network)} network of {about_network.units(network)} units"
         title += f" on {task}" if task else ""
         results = found.results()
-        page = sections.page(record, title, parts, found, list(results.values()), [known.reference] if known else [])
+        papers = [known.reference] if known else []
+        page = sections.page(record, title, sections.summary(found), parts, list(results.values()), papers)
         write_run(output, record, results, page)
     finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
 

@@ -35,25 +35,38 @@ def _cure(error: OSError) -> str:
 class Output:
     """A folder into which a command puts a fixed set of names, all of them or none."""
 
-    def __init__(self, folder: Path, scratch: Path):
+    def __init__(self, folder: Path):
         self.folder = folder
-        self._new, self._old = scratch / "new", scratch / "old"
-        self._new.mkdir()
-        self._old.mkdir()
+        self._scratch: Path | None = None
 
     def write(self, name: str, writer: Callable[[Path], object]) -> None:
         """Call `writer(path)` with the place where the file called `name` waits until all is done."""
         with readable_errors(self.folder):
-            writer(self._new / name)
+            if self._scratch is None:
+                self._scratch = _scratch_in(self.folder)
+                (self._scratch / "new").mkdir()
+                (self._scratch / "old").mkdir()
+            writer(self._scratch / "new" / name)
 
     def publish(self) -> None:
         """Move what was written into the folder; what it replaces goes when the scratch folder goes."""
+        if self._scratch is None:
+            return
         with readable_errors(self.folder):
-            for made in sorted(self._new.iterdir()):
+            for made in sorted((self._scratch / "new").iterdir()):
                 target = self.folder / made.name
                 if target.exists() or target.is_symlink():
-                    os.replace(target, self._old / made.name)
+                    os.replace(target, self._scratch / "old" / made.name)
                 os.replace(made, target)
+
+    def clear(self) -> None:
+        """Remove the scratch folder."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _scratch_in(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=".recurvature-", dir=folder))
 
 
 def check_vacant(paths: list[Path], *, force: bool) -> None:
@@ -72,20 +85,19 @@ def claim(folder: Path, names: list[str], *, force: bool) -> Iterator[Output]:
     """
     check_vacant([folder / name for name in names], force=force)
     made: list[Path] = []
-    scratch: Path | None = None
+    output = Output(folder)
     try:
         with readable_errors(folder):
             made = _make(folder)
-            scratch = Path(tempfile.mkdtemp(prefix=".recurvature-", dir=folder))
+            # made and removed at once: a process that is killed later leaves nothing behind
+            _scratch_in(folder).rmdir()
             if shutil.disk_usage(folder).free < ENOUGH_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            output = Output(folder, scratch)
         yield output
         output.publish()
         made = []
     finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        output.clear()
         _unmake(made)
 
 

@@ -220,19 +220,28 @@ def references_section(results: list[AbstractResult], more: list[Citation]) -> S
     return Section("papers", "Papers to cite", (References(items),))
 
 
+def summary(found: Study) -> str:
+    """The first lines of a report: does it do its task, and how does it warp its inputs."""
+    sentences = [reading.headline(found.geometries)]
+    if found.performance is not None:
+        sentences.insert(0, f"It answers {percent(found.performance.accuracy)} of its trials right.")
+    return " ".join(filter(None, sentences))
+
+
+def next_section(line: str) -> Section:
+    """What to type next."""
+    blocks = (Text("This report is about learning. To see how the network warps its inputs:"), Code(line))
+    return Section("next", "What to look at next", blocks)
+
+
 def page(
     record: dict[str, Any],
     title: str,
+    subtitle: str,
     parts: list[Section],
-    found: Study | None,
     results: list[AbstractResult],
     papers: list[Citation],
 ) -> Page:
     """The whole report: the given sections, then provenance and papers."""
-    sentences = []
-    if found is not None and found.performance is not None:
-        sentences.append(f"It answers {percent(found.performance.accuracy)} of its trials right.")
-    if found is not None and found.geometries:
-        sentences.append(reading.headline(found.geometries))
     end = [provenance_section(record), references_section(results, papers)]
-    return Page("Recurvature report", title, " ".join(sentences), (*parts, *end))
+    return Page("Recurvature report", title, subtitle, (*parts, *end))

@@ -76,6 +76,7 @@ class Trained:
         """One row to a seed; None where there is only one."""
         if len(self.networks) == 1:
             return None
+        caption = "Every seed, those that failed too. The trials shown are of the first that did not fail."
         rows = tuple(
             (
                 str(seed),
@@ -85,7 +86,7 @@ class Trained:
             )
             for seed in self.networks
         )
-        return Table(("seed", "training", "loss", "trials right"), rows, "Every seed, those that failed too")
+        return Table(("seed", "training", "loss", "trials right"), rows, caption)
 
 
 def checkpoint_of(out: Path) -> Path:
