@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from recurvature.app import cli, terminal
@@ -77,3 +78,25 @@ def demo(command: Callable[..., Outcome], cache_home: Path, tmp_path_factory: py
     done = command("demo", "--out", folder, "--steps", 20, "--hidden", 8, "--points", 3, "--json")
     assert done.code == 0, done.err
     return Demo(folder, json.loads(done.out), cache_home)
+
+
+ATTACK = "<script>alert(1)</script>"
+"""A name for a tensor that a report must show and a browser must not run."""
+
+
+def plain_weights(path: Path, **more: np.ndarray) -> Path:
+    """A file with the weights of a small network that nobody here made."""
+    rng = np.random.default_rng(0)
+    weights = {"W_rec": rng.normal(size=(6, 6)) / 3, "W_in": rng.normal(size=(6, 3)), "W_out": rng.normal(size=(2, 6))}
+    np.savez(path, allow_pickle=False, **weights, **more)
+    return path
+
+
+@pytest.fixture(scope="session")
+def foreign(command: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an analysis, without a task, of a foreign file with a hostile name in it."""
+    folder = tmp_path_factory.mktemp("foreign")
+    net = plain_weights(folder / "own.npz", **{ATTACK: np.zeros(3)})
+    done = command("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
+    assert done.code == 0, done.err
+    return folder / "look"

@@ -7,11 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from tests.app.conftest import Demo, Outcome
+from tests.app.conftest import Demo, Outcome, plain_weights
 
 import recurvature as rc
 from recurvature.lenses import warping
@@ -102,29 +100,23 @@ def test_analyze_looks_at_the_network_that_demo_saved(
     assert all(json.loads(line)["progress"]["total"] for line in done.err.splitlines())
 
 
-def plain_weights(path: Path, **more: Any) -> Path:
-    rng = np.random.default_rng(0)
-    weights = {"W_rec": rng.normal(size=(6, 6)) / 3, "W_in": rng.normal(size=(6, 3)), "W_out": rng.normal(size=(2, 6))}
-    np.savez(path, allow_pickle=False, **weights, **more)
-    return path
-
-
-def test_analyze_without_a_task_says_what_it_looked_at(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    net, out = plain_weights(tmp_path / "own.npz"), tmp_path / "look"
-    done = command("analyze", net, "--out", out, "--points", 3, "--duration", 2)
-    assert done.code == 0, done.err
-    report = (out / "report.html").read_text()
+def test_analyze_without_a_task_says_what_it_looked_at(foreign: Path) -> None:
+    report = (foreign / "report.html").read_text()
     assert "No task was named" in report
     assert "every other input at 0" in report
-    assert json.loads((out / "run.json").read_text())["numbers"]["accuracy"] is None
+    record = json.loads((foreign / "run.json").read_text())
+    assert record["numbers"]["accuracy"] is None
+    assert record["numbers"]["geometry"]["constant-inputs"]["coordinates"] == ["input_1", "input_2"]
 
 
-def test_inspect_prints_every_tensor_and_the_certificate(command: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_inspect_prints_every_tensor_and_the_certificate(
+    here: Callable[..., Outcome], command: Callable[..., Outcome], tmp_path: Path
+) -> None:
     net = plain_weights(tmp_path / "own.npz")
     done = command("inspect", net)
     assert done.code == 0, done.err
     assert all(name in done.out for name in ("W_rec", "W_in", "W_out", "6 x 6", "certificate"))
-    document = json.loads(command("inspect", net, "--json").out)
+    document = json.loads(here("inspect", net, "--json").out)
     assert {t["name"] for t in document["reading"]["tensors"]} == {"W_rec", "W_in", "W_out"}
     torch = importlib.util.find_spec("torch")
     assert document["certificate"]["status"] == ("ok" if torch else "not-available")
@@ -151,7 +143,7 @@ def test_published_networks_do_their_task(
         pytest.skip("the folder shared/data with published networks is not beside this checkout")
     pytest.importorskip("torch", reason="PyTorch files need the extra `torch`")
     out = tmp_path / "look"
-    done = command("analyze", DATA / file, "--task", task, "--points", 3, "--trials", 300, "--out", out, "--json")
+    done = command("analyze", DATA / file, "--task", task, "--points", 2, "--trials", 100, "--out", out, "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["numbers"]["accuracy"] >= least

@@ -15,6 +15,7 @@ import pytest
 from tests.app.conftest import PROGRAM, Outcome
 
 import recurvature as rc
+from recurvature.app.spec import train_spec
 from recurvature.app.train import checkpoint_of, load_state, run_training
 from recurvature.io.specs import TrainSpec
 
@@ -40,7 +41,9 @@ def test_train_saves_every_seed_and_a_report(command: Callable[..., Outcome], tm
     assert history.loss.shape == (2, 30)
 
 
-def test_a_seed_is_the_same_network_alone_and_among_others() -> None:
+def test_a_seed_is_the_same_network_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    # what processes do to an ensemble is tested with the ensemble
+    monkeypatch.setattr("recurvature.app.train.cores", lambda: 1)
     spec = {"task": "random-dots", "hidden": 4, "steps": 3, "batch": 4}
     quiet = lambda progress, /: None  # noqa: E731
     among = run_training(TrainSpec(**spec, seeds=2), report=quiet).networks[1]  # type: ignore[arg-type]
@@ -82,17 +85,12 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_flags_stand_above_the_spec_file(command: Callable[..., Outcome], tmp_path: Path) -> None:
-    spec = tmp_path / "spec.toml"
-    spec.write_text('task = "random-dots"\nhidden = 5\nsteps = 7\nbatch = 4\nsystem = "gru"\n')
-    out = tmp_path / "net.safetensors"
-    done = command("train", "--spec", spec, "--hidden", 3, "--out", out, "--json")
-    assert done.code == 0, done.err
-    asked = json.loads(done.out)["spec"]
-    assert (asked["hidden"], asked["steps"], asked["system"]) == (3, 7, "gru")
-    network = rc.io.load(out)
-    assert isinstance(network, rc.systems.Network)
-    assert network.system.state_size == 3
+def test_flags_stand_above_the_spec_file(tmp_path: Path) -> None:
+    file = tmp_path / "spec.toml"
+    file.write_text('task = "random-dots"\nhidden = 5\nsteps = 7\nsystem = "gru"\nlearning_rate = 1')
+    asked = train_spec(file, hidden=3, steps=None, task=None)
+    assert asked == TrainSpec(task="random-dots", hidden=3, steps=7, system="gru", learning_rate=1.0)
+    assert train_spec(file, task="working-memory").task == "working-memory"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
