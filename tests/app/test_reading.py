@@ -54,6 +54,19 @@ def test_nothing_to_compare_is_said() -> None:
     assert "nowhere regular" in reading.ratio(made_ratio([np.nan, np.nan]))[0]
 
 
+@pytest.mark.parametrize(
+    ("relative", "words"),
+    [
+        ([0.2, 0.5, 3.0, 0.5, 0.2], "as a decision would"),
+        ([3.0, 0.5, 0.2, 0.5, 3.0], "the ends of the range are pulled apart"),
+        ([2.0, 1.0, 1.0, 1.0, 0.5], "neither"),
+        ([1.5, 0.5], "too few points"),
+    ],
+)
+def test_a_profile_is_told_by_its_shape(relative: list[float], words: str) -> None:
+    assert words in reading.shape_in_words(np.asarray(relative), periodic=False)
+
+
 @pytest.fixture(scope="module")
 def isotropic() -> Geometry:
     """A linear map whose two inputs go, equally strong, to two different units."""

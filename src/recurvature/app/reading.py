@@ -92,15 +92,19 @@ def profile(metric: warping.Metric, coordinate: str) -> str:
     return (
         f"the stretch at the end is largest at {number(value[most])}{unit}, {number(relative[most])} times its mean "
         f"over the grid, and smallest at {number(value[least])}{unit}, {number(relative[least])} times: "
-        + _shape(relative, metric.periodic[metric.coordinates.index(coordinate)])
+        + shape_in_words(relative, metric.periodic[metric.coordinates.index(coordinate)])
     )
 
 
-def _shape(relative: Float[np.ndarray, " value"], periodic: bool) -> str:
+def shape_in_words(relative: Float[np.ndarray, " value"], periodic: bool) -> str:
+    """Which part of a range is stretched, from the stretch along it relative to its mean."""
     if periodic:
         return "inputs around the first are told apart more finely than those around the second."
-    inner = relative[len(relative) // 3 : len(relative) - len(relative) // 3].mean()
-    outer = np.concatenate([relative[: len(relative) // 3], relative[len(relative) - len(relative) // 3 :]]).mean()
+    third = len(relative) // 3
+    if not third:
+        return "too few points to tell the middle of the range from its ends."
+    inner = relative[third:-third].mean()
+    outer = np.concatenate([relative[:third], relative[-third:]]).mean()
     if inner > EVEN * outer:
         return "the middle of the range is pulled apart and its ends are pressed together, as a decision would."
     if outer > EVEN * inner:
