@@ -59,7 +59,9 @@ def test_nothing_to_compare_is_said() -> None:
     [
         ([0.2, 0.5, 3.0, 0.5, 0.2], "as a decision would"),
         ([3.0, 0.5, 0.2, 0.5, 3.0], "the ends of the range are pulled apart"),
-        ([2.0, 1.0, 1.0, 1.0, 0.5], "neither"),
+        ([2.0, 1.0, 1.0, 1.0, 0.5], "the lower end"),
+        ([0.5, 1.0, 1.0, 1.0, 2.0], "the upper end"),
+        ([1.0, 1.2, 0.9, 1.0, 1.0], "no part"),
         ([1.5, 0.5], "too few points"),
     ],
 )

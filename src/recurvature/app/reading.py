@@ -103,13 +103,14 @@ def shape_in_words(relative: Float[np.ndarray, " value"], periodic: bool) -> str
     third = len(relative) // 3
     if not third:
         return "too few points to tell the middle of the range from its ends."
-    inner = relative[third:-third].mean()
-    outer = np.concatenate([relative[:third], relative[-third:]]).mean()
-    if inner > EVEN * outer:
+    low, middle, high = (part.mean() for part in (relative[:third], relative[third:-third], relative[-third:]))
+    if middle > EVEN * max(low, high):
         return "the middle of the range is pulled apart and its ends are pressed together, as a decision would."
-    if outer > EVEN * inner:
+    if min(low, high) > EVEN * middle:
         return "the ends of the range are pulled apart and its middle is pressed together."
-    return "neither the middle nor the ends of the range are favoured as a whole."
+    if max(low, high) > EVEN * min(low, high):
+        return f"the {'lower' if low > high else 'upper'} end of the range is pulled apart more than the other."
+    return "no part of the range is favoured as a whole."
 
 
 def volume(metric: warping.Metric) -> str:
