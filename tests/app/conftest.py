@@ -57,9 +57,11 @@ def command(environment: dict[str, str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Outcome]:
+def here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache_home: Path
+) -> Callable[..., Outcome]:
     """Run the program in this process: for what ends before it computes."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
 
     def run(*arguments: object) -> Outcome:
         words = list(map(str, arguments))

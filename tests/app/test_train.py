@@ -85,6 +85,15 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_a_run_that_overflows_ends_in_one_line_and_leaves_nothing(here: Callable[..., Outcome], tmp_path: Path) -> None:
+    out = tmp_path / "nets/net.safetensors"
+    done = here("train", *TINY, "--steps", 5, "--learning-rate", 1e30, "--out", out)
+    assert (done.code, done.out) == (1, "")
+    assert "non-finite" in done.err.splitlines()[-1]
+    assert "--learning-rate" in done.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_flags_stand_above_the_spec_file(tmp_path: Path) -> None:
     file = tmp_path / "spec.toml"
     file.write_text('task = "random-dots"\nhidden = 5\nsteps = 7\nsystem = "gru"\nlearning_rate = 1')

@@ -127,6 +127,8 @@ def run_training(
         make = lambda key: network_of(spec, task, key)  # noqa: E731
         done = fit_ensemble(make, task, seeds=seeds, key=root, workers=_workers(spec.seeds), **options)
     if done.failed.all():
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)  # this run has ended: there is nothing to go on from
         raise NumericalError(f"training ended {done.status}: the loss overflowed. Try a smaller --learning-rate.", done)
     return Trained(task, done, spec, 0 if state is None else state.step)
 
