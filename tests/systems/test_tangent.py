@@ -15,10 +15,12 @@ from recurvature.lenses.warping.triangular import unpack
 from recurvature.systems import (
     AbstractInputManifold,
     AbstractMap,
+    Dense,
     Euler,
     FunctionFlow,
     FunctionInputs,
     FunctionMap,
+    LinearMap,
     Network,
     PulsedInputs,
     box,
@@ -237,6 +239,17 @@ def test_a_state_that_starts_on_the_manifold_brings_its_tangents() -> None:
     # one multiplication and one sine each: rounding
     np.testing.assert_allclose(got[1:3, 0].T, jax.jacfwd(start)(theta[0]), rtol=1e-14)
     assert network.x0.shape == got.shape[2:]
+
+
+def test_a_map_that_forgets_keeps_the_digits_of_what_is_left() -> None:
+    # x' = 1e-12 x + u with a pulse at the first step only: the tangent falls by twelve digits a step
+    weak = LinearMap(Dense(1e-12 * jnp.eye(1)), jnp.eye(1), dt=0.1)
+    pulse = PulsedInputs(box(a=(0.0, 1.0)), lambda theta: theta[None], ((0.0, 0.1),))
+    theta = jnp.ones((1, 1))
+    times = jnp.asarray(step_times(pulse, 0.1, 4))
+    got = propagate(weak, pulse, theta, start_rows(jnp.zeros(1), theta, 1), times, lambda frame: frame.rows[1, 0, 0])
+    # one product a step
+    np.testing.assert_allclose(got, [1.0, 1e-12, 1e-24], rtol=1e-14)
 
 
 def test_gram_factor_keeps_the_digits_that_the_gram_matrix_loses() -> None:

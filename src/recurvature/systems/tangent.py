@@ -127,7 +127,20 @@ def rate_of_change(system: AbstractSystem, rows: Rows, drive: Float[Array, "c b 
     if isinstance(system, AbstractFlow):
         return lift(system.velocity, m, order, rows, drive)
     assert isinstance(system, AbstractMap)
-    return (lift(system.step, m, order, rows, drive) - rows) / system.dt
+    return advance(system, rows, drive, m, order)[1]
+
+
+def advance(system: AbstractMap, rows: Rows, drive: Float[Array, "c b d"], m: int, order: int) -> tuple[Rows, Rows]:
+    """The rows one step later, and their rate of change over the step.
+
+    A map that is no Euler scheme steps by itself: a rate added back to the rows would round what it forgets to the
+    size of what it remembered.
+    """
+    if isinstance(system, Euler):
+        rate = rate_of_change(system.flow, rows, drive, m, order)
+        return rows + system.dt * rate, rate
+    after = lift(system.step, m, order, rows, drive)
+    return after, (after - rows) / system.dt
 
 
 def start_rows(
@@ -160,16 +173,16 @@ def propagate(
     """
     m = theta.shape[1]
 
-    def frame(rows: Rows, time: Float[Array, ""]) -> Frame:
+    def step(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Frame]:
         drive = input_rows(manifold, time, theta, order)
-        return Frame(time, rows, drive, rate_of_change(system, rows, drive, m, order))
+        after, rate = advance(system, rows, drive, m, order)
+        return after, Frame(time, rows, drive, rate)
 
     def body(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Any]:
-        now = frame(rows, time)
-        return rows + system.dt * now.rate, emit(now)
+        after, now = step(rows, time)
+        return after, emit(now)
 
-    first = frame(start, times[0])
-    return jax.lax.scan(body, start + system.dt * first.rate, times[1:])[1]
+    return jax.lax.scan(body, step(start, times[0])[0], times[1:])[1]
 
 
 def propagate_flow(
