@@ -16,7 +16,8 @@ from tests.app.conftest import PROGRAM, Outcome
 
 import recurvature as rc
 from recurvature.app.spec import train_spec
-from recurvature.app.train import checkpoint_of, load_state, run_training
+from recurvature.app.train import checkpoint_of, run_training
+from recurvature.io import load_checkpoint
 from recurvature.io.specs import TrainSpec
 
 TINY = ("random-dots", "--hidden", "6", "--batch", "4")
@@ -70,7 +71,7 @@ def test_a_killed_run_resumes_bit_for_bit(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not out.exists()
-    step = load_state(checkpoint).step
+    step = load_checkpoint(checkpoint).step
     refused = command("train", *TINY, "--steps", step + 50, "--out", out)
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
     assert "--resume" in refused.err

@@ -47,7 +47,7 @@ UNITS = {
         "volume maps": "(relative to inputs)",
         "stretch over time": "stretch (state / coordinate)",
         "metric over time": "metric (state² / coordinate²)",
-        "principal stretches": "principal stretch (relative to inputs)",
+        "principal stretches": "principal stretch\n(relative to inputs)",
         "profile": "stretch of state\nrelative to its mean",
         "attribution": "log-stretch rate (1/τ)",
         "step size": "relative change of the metric\nsteps of 0.25 τ → 0.125 τ",

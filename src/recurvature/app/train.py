@@ -14,16 +14,14 @@ from recurvature._progress import Report
 from recurvature.app.doctor import cores
 from recurvature.app.page import Table, number, percent
 from recurvature.app.pipeline import Performance, build_network, find_task, perform
+from recurvature.io.checkpoint import load_checkpoint, save_checkpoint
 from recurvature.io.specs import TrainSpec
-from recurvature.io.tensors import read_signed, write_signed
 from recurvature.systems.base import Network
 from recurvature.tasks.base import AbstractTask
-from recurvature.training import Fit, TrainingState, fit, fit_ensemble, seed_keys
+from recurvature.training import Fit, fit, fit_ensemble, seed_keys
 
 TRIALS = 1000
 """Trials for the accuracy after training."""
-
-CHECKPOINT = {"format": 1, "kind": "checkpoint"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +111,10 @@ def run_training(
     """Train what `spec` asks for; save to `checkpoint` after every block, `resume` from it if it exists."""
     task = task_of(spec)
     network_of(spec, task, rc.key(0))  # faults of the spec show before any work
-    state = load_state(checkpoint) if resume and checkpoint is not None and checkpoint.exists() else None
+    state = load_checkpoint(checkpoint) if resume and checkpoint is not None and checkpoint.exists() else None
     options |= {"steps": spec.steps, "batch": spec.batch, "report": report, "resume": state}
     options.setdefault("learning_rate", spec.learning_rate)
-    options["on_block"] = None if checkpoint is None else lambda now: save_state(now, checkpoint)
+    options["on_block"] = None if checkpoint is None else lambda now: save_checkpoint(now, checkpoint)
     # one seed trains exactly as it would among others: seeds name networks, however many are trained at once
     root = rc.key(0)
     if spec.seeds == 1:
@@ -136,19 +134,6 @@ def run_training(
 def _workers(seeds: int) -> int:
     """Processes among which seeds are shared: one to a core of a CPU."""
     return min(seeds, cores()) if jax.default_backend() == "cpu" else 1
-
-
-def save_state(state: TrainingState, path: Path) -> None:
-    """Write the state of a run, replacing the one before in one step."""
-    write_signed(path, state.arrays, CHECKPOINT, overwrite=True)
-
-
-def load_state(path: Path) -> TrainingState:
-    """The state of a run that `save_state` wrote, bit for bit."""
-    arrays, header = read_signed(path)
-    if header != CHECKPOINT:
-        raise InputError(f"{path} is no checkpoint of a training run. Start anew with --force.")
-    return TrainingState(arrays)
 
 
 def check_unfinished(checkpoint: Path, *, resume: bool, force: bool) -> None:

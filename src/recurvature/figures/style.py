@@ -4,6 +4,7 @@ Figures are built without pyplot: no window, and no registry keeps them alive. `
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,9 +105,14 @@ def words(name: str) -> str:
     return name.replace("_", " ").replace("$", r"\$")
 
 
+LINE = 30
+"""Characters of a label and its units that fit the height of a single panel."""
+
+
 def with_units(label: str, units: str) -> str:
-    """A label with its units in parentheses."""
-    return f"{label} ({units})" if units else label
+    """A label with its units in parentheses, on a line of their own where both together are long."""
+    shown = re.sub(r"\\sqrt|[\\${}_]", "", label + units)
+    return label + (" " if len(shown) <= LINE else "\n") + f"({units})" if units else label
 
 
 def coordinate_colour(index: int) -> str:

@@ -71,8 +71,7 @@ def metric_over_time(
         ax.set_ylabel(with_units(title, joint_units(series, metric, quantity)))
         ax.legend(loc="best")
     else:
-        name = f"{series[0].symbol}, {series[0].name}"
-        ax.set_ylabel(with_units(name + "\n" * (len(series[0].units) > 12), series[0].units).replace("\n ", "\n"))
+        ax.set_ylabel(with_units(f"{series[0].symbol}, {series[0].name}", series[0].units))
     return ax
 
 
