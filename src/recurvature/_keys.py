@@ -11,9 +11,12 @@ PRNGKey = Key[Array, ""]
 
 
 def key(seed: int) -> PRNGKey:
-    """The root key of a seed: the only place where a number becomes randomness."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ValueError(f"`seed` must be an integer; got {seed!r}.")
+    """The root key of a seed (0 to 2³² - 1): the only place where a number becomes randomness.
+
+    Raises `ValueError` beyond that range, where JAX makes keys that depend on whether 64-bit numbers are on.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must be an integer from 0 to 2**32 - 1; got {seed!r}.")
     return jr.key(int(seed))
 
 

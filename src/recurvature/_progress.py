@@ -19,7 +19,6 @@ class Progress:
 
 
 @runtime_checkable
-@runtime_checkable
 class Report(Protocol):
     """Anything that takes a `Progress`."""
 

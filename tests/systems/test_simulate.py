@@ -1,5 +1,6 @@
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -238,3 +239,21 @@ def test_steps_cover_a_duration():
         step_times(ConstantInputs(interval("level")), 0.1, 0)
     with pytest.raises(InputError, match="`dt`"):
         step_times(ConstantInputs(interval("level")), float("nan"), 3)
+
+
+def test_a_float32_network_takes_a_manifold_of_float64_numbers():
+    gain = jnp.asarray([2.0])
+    manifold = ConstantInputs(interval("level"), jax.tree_util.Partial(jnp.multiply, gain))
+    flow = Network(FunctionFlow(leak, 1, 1), ONE, jnp.zeros(1, jnp.float32))
+    got = rc.systems.simulate_flow(rc.cast(flow, jnp.float32), manifold, np.ones((1, 1)), np.asarray([1.0, 2.0]))
+    assert got.states.dtype == jnp.float32
+    # ten times the relative tolerance of the solver
+    np.testing.assert_allclose(got.states[0, :, 0], 2 * (1 - np.exp([-1.0, -2.0])), rtol=1e-5)
+
+
+def test_points_that_do_not_fit_the_manifold_are_refused():
+    manifold, theta = ConstantInputs(interval("level")), np.ones((2, 3))
+    with pytest.raises(InputError, match="`theta` must have shape"):
+        rc.systems.simulate_flow(INTEGRATOR, manifold, theta, np.asarray([1.0]))
+    with pytest.raises(InputError, match="`theta` must have shape"):
+        rc.systems.sample_inputs(manifold, theta, dt=0.1, steps=2)

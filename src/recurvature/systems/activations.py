@@ -55,5 +55,5 @@ def activation(phi: str | Activation) -> Activation:
     if callable(phi):
         return phi
     if phi not in ACTIVATIONS:
-        raise unknown("activation", phi, ACTIVATIONS)
+        raise unknown("activation", str(phi), ACTIVATIONS)
     return ACTIVATIONS[phi]

@@ -188,8 +188,3 @@ class Network(eqx.Module):
     def outputs(self, x: Float[Array, " n"]) -> Float[Array, " o"]:
         """$y = $ readout(rates(x)) for one state."""
         return self.readout(self.system.rates(x))
-
-
-def zero_state(system: AbstractSystem, like: Array) -> Float[Array, " n"]:
-    """The zero state of `system` in the number type of `like`."""
-    return jnp.zeros(system.state_size, like.dtype)

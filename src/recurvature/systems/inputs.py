@@ -189,9 +189,9 @@ class AbstractInputManifold(eqx.Module):
         return np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=-1)
 
 
-def grid_shape(manifold: AbstractInputManifold, points: int | tuple[int, ...]) -> tuple[int, ...]:
+def grid_shape(manifold: AbstractInputManifold, points: int | np.integer | tuple[int, ...]) -> tuple[int, ...]:
     """Points along every coordinate; a single number serves all."""
-    counts = (points,) * manifold.dimension if isinstance(points, int) else tuple(points)
+    counts = (int(points),) * manifold.dimension if isinstance(points, int | np.integer) else points
     if len(counts) != manifold.dimension:
         raise InputError(f"`points` needs one count for each of {manifold.dimension} coordinates; got {counts}.")
     return counts

@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from recurvature._errors import InputError, check_choice, check_count, check_positive
+from recurvature._errors import InputError, check_choice, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey
 from recurvature._precision import cast, float_dtype
 from recurvature._result import AbstractResult, Values
@@ -166,7 +166,7 @@ def unaligned_jumps(manifold: AbstractInputManifold, dt: float) -> tuple[float, 
 
 
 def steps_for(duration: float, dt: float) -> int:
-    """Whole steps that cover `duration`."""
+    """The number of whole steps, at least 1, nearest to `duration`."""
     check_positive(duration=duration, dt=dt)
     return max(1, round(duration / dt))
 
@@ -175,7 +175,9 @@ def sample_inputs(
     manifold: AbstractInputManifold, theta: Float[Values, "trial m"], *, dt: float, steps: int
 ) -> Float[Array, "trial time d"]:
     """The input functions of a manifold at points `theta`, sampled as a map reads them."""
-    theta = jnp.asarray(theta, float_dtype(theta))
+    check_shape("theta", theta, (None, manifold.dimension))
+    theta = jnp.asarray(theta)
+    theta = theta.astype(float_dtype(theta))
     times = jnp.asarray(step_times(manifold, dt, steps), theta.dtype)
     return jax.vmap(lambda point: jax.vmap(lambda t: manifold.inputs(t, point))(times))(theta)
 
@@ -231,6 +233,7 @@ def simulate_flow(
     if not isinstance(network.system, AbstractFlow):
         raise InputError("`network` is a map: use `simulate` with sampled inputs (`sample_inputs`).")
     check_times(times)
+    check_shape("theta", theta, (None, manifold.dimension))
     return _simulate_flow(network, manifold, jnp.asarray(theta), jnp.asarray(times), rtol, atol)
 
 
@@ -249,7 +252,7 @@ def _simulate_flow(
 ) -> Trajectory:
     flow, dtype = network.system, float_dtype(network)
     assert isinstance(flow, AbstractFlow)
-    theta, times = cast((theta, times), dtype)
+    manifold, theta, times = cast(manifold, dtype), theta.astype(dtype), times.astype(dtype)
 
     def one(point: Array) -> tuple[Array, Array]:
         velocity = lambda t, x: flow.velocity(x, manifold.inputs(t, point))  # noqa: E731

@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_count, check_positive
+from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import AbstractInputManifold
@@ -122,13 +122,14 @@ class AbstractTask(eqx.Module):
         The conditions drawn do not depend on `input_noise`, which has a random stream of its own.
         """
         check_count(n=n)
-        return _trials(self, key, n)
+        return _trials(self, key, int(n))
 
     def accuracy(self, outputs: Float[Array, "trial time o"], trials: Trials) -> float:
         """The fraction of trials answered right, of those that have an answer (a target other than 0).
 
         Raises `InputError` when none of the trials has an answer.
         """
+        check_shape("outputs", outputs, tuple(trials.targets.shape))
         answerable = ((trials.mask[:, :, None] != 0) & (trials.targets != 0)).any((1, 2))
         if not answerable.any():
             raise InputError("`trials` hold no trial with an answer: every target is 0. Draw more trials.")

@@ -217,6 +217,23 @@ def test_a_pole_of_the_chart_is_named() -> None:
     assert np.isnan(got.stretches[-1, 0]).all()
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_both_poles_are_named_in_either_number_type(dtype: type) -> None:
+    network = rc.cast(rc.systems.leaky_current(4, inputs=3, outputs=1, key=rc.key(0)), dtype)
+    field = metric(network, ConstantInputs(sphere()), points=(3, 4), duration=0.4)
+    names = np.asarray(STATUS)[np.asarray(field.status[-1]).reshape(3, 4)]
+    assert set(names[[0, 2]].ravel()) == {"chart_singularity"}
+    assert set(names[1]) == {"ok"}
+
+
+def test_a_reference_with_nan_gives_no_stretch_there(network: Network, manifold: PulsedInputs) -> None:
+    given = np.tile(np.eye(2), (len(POINTS), 1, 1))
+    given[1, 0, 0] = np.nan
+    got = metric(network, manifold, points=POINTS, duration=1.3, reference=given)
+    np.testing.assert_array_equal(np.isnan(got.stretches).all((0, 2)), [False, True, False, False])
+    assert {STATUS[int(code)] for code in got.status[-1:, 1]} == {"chart_singularity"}
+
+
 def test_overflow_is_a_status_not_an_exception() -> None:
     network = Network(FunctionMap(lambda x, u: 1e200 * (x + u) ** 3, 1, 1), LinearReadout(jnp.eye(1)), jnp.zeros(1))
     got = metric(network, ConstantInputs(box(a=(0.5, 1.0))), points=3, duration=6.0)

@@ -24,6 +24,7 @@ from recurvature.systems import (
     ConstantInputs,
     Euler,
     FunctionFlow,
+    FunctionInputs,
     FunctionMap,
     LinearReadout,
     Network,
@@ -173,3 +174,71 @@ def test_step_size_check_falls_with_order_one(network: Network, manifold: Pulsed
     assert coarse.relative_change[-1].max() / fine.relative_change[-1].max() == pytest.approx(2.0, abs=0.2)
     with pytest.raises(InputError, match="cannot be halved"):
         step_size_check(squeeze(jnp.ones(2)), ConstantInputs(SQUARE), duration=1.0)
+
+
+def exploding() -> Network:
+    """A map that leaves every float64 behind within five steps where the input is not 0."""
+    return Network(FunctionMap(lambda x, u: 1e60 * x * x * x + u, 1, 1), LinearReadout(jnp.ones((1, 1))), jnp.zeros(1))
+
+
+LEVEL = ConstantInputs(interval("level"))
+
+
+def test_ratio_is_there_where_one_output_cannot_tell_two_coordinates_apart() -> None:
+    # y = 3 θ₁ + θ₂: the metric of the one output has rank 1, its diagonal entries are 9 and 1
+    network = Network(FunctionMap(lambda x, u: u, 2, 2), LinearReadout(jnp.asarray([[3.0, 1.0]])), jnp.zeros(2))
+    got = ratio(metric(network, ConstantInputs(SQUARE), points=3, duration=1.0, space="readout"), 0, 1)
+    # exact up to a square and a quotient
+    np.testing.assert_allclose(got.pointwise, 9.0, rtol=1e-14)
+    np.testing.assert_allclose(got.median, got.ratio_of_means, rtol=1e-14)
+
+
+def test_one_exploding_point_does_not_hide_the_ratio_of_the_others() -> None:
+    network = Network(FunctionMap(lambda x, u: 1e60 * x * x * x + u, 2, 2), LinearReadout(jnp.eye(2)), jnp.zeros(2))
+    with np.errstate(all="ignore"):
+        field = metric(network, ConstantInputs(SQUARE), points=3, duration=8.0)
+    got = ratio(field, 0, 1)
+    # only the middle, without input, stays where it is: both coordinates move it alike
+    assert np.isnan(got.pointwise[-1]).sum() == 8
+    assert (got.median[-1], got.ratio_of_means[-1]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("duration", [0.55, 0.53, 0.57, 0.5])
+def test_step_size_check_of_a_duration_that_is_no_whole_number_of_steps(
+    network: Network, manifold: PulsedInputs, duration: float
+) -> None:
+    got = step_size_check(network, manifold, points=2, duration=duration)
+    assert got.relative_change.shape == (len(got.time), 4)
+
+
+def test_step_size_check_does_not_call_what_is_not_finite_unchanged() -> None:
+    flow = FunctionFlow(lambda x, u: 1e60 * x * x * x - x + u, 1, 1)
+    network = Network(Euler(flow, 1.0), LinearReadout(jnp.ones((1, 1))), jnp.zeros(1))
+    with np.errstate(all="ignore"):
+        got = step_size_check(network, LEVEL, points=3, duration=8.0)
+    assert np.isnan(got.relative_change[-1, [0, 2]]).all()
+    assert np.isfinite(got.relative_change[-1, 1])
+
+
+def test_sheet_of_a_network_that_explodes_has_holes_and_no_traceback() -> None:
+    got = sheet(exploding(), LEVEL, times=(1.0, 8.0), points=3)
+    assert np.isfinite(got.position[0]).all()
+    np.testing.assert_array_equal(np.isfinite(got.position[1, :, 0]), [False, True, False])
+    assert got.variance.sum() == pytest.approx(1.0)
+
+
+def test_dimension_check_of_a_network_that_explodes_is_not_zero() -> None:
+    got = dimension_check(exploding(), LEVEL, duration=8.0, points=3)
+    assert {STATUS[code] for code in got.status[-1, [0, 2]]} == {"non_finite"}
+    assert np.isnan(got.singular_values[-1, [0, 2]]).all()
+    assert np.isnan(got.smallest_over_largest[-1, [0, 2]]).all()
+
+
+def test_dimension_lost_to_silence_is_collapse_and_not_a_missing_input() -> None:
+    # the state is the input times a clock that stops: full rank, then exactly still
+    manifold = FunctionInputs(
+        interval("level", 0.5, 1.0), lambda t, theta: jnp.append(jnp.where(t < 2, theta, 0 * theta), t * t), (2.0,)
+    )
+    network = Network(FunctionMap(lambda x, u: u, 2, 2), LinearReadout(jnp.eye(2)), jnp.zeros(2))
+    got = dimension_check(network, manifold, duration=4.0, points=2)
+    assert {STATUS[code] for code in got.status[-1]} == {"collapsed"}

@@ -13,7 +13,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping import triangular
 from recurvature.lenses.warping.field import Course, check_network, points_of, stream
 from recurvature.lenses.warping.metric import WARPING
-from recurvature.lenses.warping.status import COLLAPSED, NO_INPUT_YET, NON_FINITE, OK, RANK_DEFICIENT
+from recurvature.lenses.warping.status import COLLAPSED, NO_INPUT_YET, NON_FINITE, OK, RANK_DEFICIENT, unmoved
 from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.systems.tangent import Frame, gram_factor, tangents
@@ -25,8 +25,8 @@ TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 class DimensionCheck(AbstractResult):
     r"""Singular values of $[\partial_\theta x, \dot x]$ and their numerical rank (arXiv 2512.04310, Theorem 3.1).
 
-    The rank is at most m + 1 by construction; where it is less, `status` says why. It speaks of the neighbourhood of a
-    point only: a manifold that crosses itself passes.
+    The rank is at most m + 1 by construction; where it is less, `status` says why (where nothing is finite it is 0). It
+    speaks of the neighbourhood of a point only: a manifold that crosses itself passes.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
@@ -122,17 +122,17 @@ def dimension_check(
     largest = values.max(-1)
     rank = (values > tolerance * largest[..., None]).sum(-1)
     full = values.shape[-1]
-    unmoved = (np.sqrt((factor**2).sum(-2))[..., :-1] == 0).any(-1)
     was_full = np.maximum.accumulate(rank == full, axis=0)
-    status = np.where(rank == full, OK, np.where(unmoved, NO_INPUT_YET, np.where(was_full, COLLAPSED, RANK_DEFICIENT)))
+    missing = np.where(unmoved(factor)[..., :-1].any(-1), NO_INPUT_YET, RANK_DEFICIENT)
+    status = np.where(rank == full, OK, np.where(was_full, COLLAPSED, missing))
     with np.errstate(invalid="ignore", divide="ignore"):
         quotient = np.where(largest > 0, values[..., -1] / largest, 0.0)
     return DimensionCheck(
         time=time,
         theta=grid.theta,
-        singular_values=values,
+        singular_values=np.where(finite[..., None], values, np.nan),
         rank=rank,
-        smallest_over_largest=quotient,
+        smallest_over_largest=np.where(finite, quotient, np.nan),
         status=np.where(finite, status, NON_FINITE).astype(np.int8),
         tolerance=float(tolerance),
         bound=full,

@@ -61,7 +61,7 @@ class Field(NamedTuple):
 
 def points_of(manifold: AbstractInputManifold, points: int | tuple[int, ...] | Float[Any, "point m"]) -> Grid:
     """A grid of points (a count for each coordinate, or one for all), or the given rows of coordinates."""
-    if isinstance(points, int | tuple):
+    if isinstance(points, int | np.integer | tuple):
         shape = grid_shape(manifold, points)
         return Grid(manifold.grid(shape), shape, manifold.coordinates)
     theta = np.asarray(points, float)

@@ -200,7 +200,7 @@ def relative_stretches(
     factor: Float[np.ndarray, "time point i j"], against: Float[np.ndarray, "*shape i j"]
 ) -> Float[np.ndarray, "time point k"]:
     r"""Singular values of $R\,R_0^{-1}$, the largest first: from the factors, so that no digits are squared away."""
-    usable = np.isfinite(against).all((-1, -2)) & (np.abs(np.linalg.det(against)) > 0)
+    usable = np.isfinite(against).all((-1, -2)) & (np.diagonal(against, axis1=-2, axis2=-1) != 0).all(-1)
     safe = np.where(usable[..., None, None], against, np.eye(against.shape[-1]))
     finite = np.isfinite(factor).all((-1, -2))
     relative = triangular.product(np.where(finite[..., None, None], factor, 0), np.triu(np.linalg.inv(safe)))

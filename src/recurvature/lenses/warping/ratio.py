@@ -9,14 +9,15 @@ from jaxtyping import Float
 from recurvature._errors import InputError, unknown
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.metric import WARPING, Metric
-from recurvature.lenses.warping.status import OK
 
 
 class Ratio(AbstractResult):
     r"""The metric ratio $G_{aa}/G_{bb}$ of two coordinates: pointwise, its percentiles, and the ratio of means.
 
-    NaN where either entry has not been set in motion. The median of ratios and the ratio of means can differ by
-    orders of magnitude when a decision boundary is on the grid: neither stands for the other.
+    NaN where either entry is 0 (not set in motion) or not finite; a metric that is singular for another reason, such as
+    that of a single output, still has its ratios. Means are over the points that are finite. The median
+    of ratios and the ratio of means can differ by orders of magnitude when a decision boundary is on the grid: neither
+    stands for the other.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
@@ -62,9 +63,11 @@ def ratio(metric: Metric, numerator: int | str, denominator: int | str) -> Ratio
     """The metric ratio of two coordinates over time (coordinates by name or number)."""
     a, b = coordinate_index(metric, numerator), coordinate_index(metric, denominator)
     entries = np.asarray(metric.metric)
+    above, below = entries[..., a, a], entries[..., b, b]
+    finite = np.isfinite(above) & np.isfinite(below)
     with np.errstate(divide="ignore", invalid="ignore"):
-        pointwise = np.where(np.asarray(metric.status) == OK, entries[..., a, a] / entries[..., b, b], np.nan)
-        means = np.mean(entries[..., a, a], 1) / np.mean(entries[..., b, b], 1)
+        pointwise = np.where(finite & (above > 0) & (below > 0), above / below, np.nan)
+        means = np.where(finite, above, 0).sum(1) / np.where(finite, below, 0).sum(1)
     low, median, high = percentiles(pointwise, (5.0, 50.0, 95.0))
     return Ratio(
         metric.time,

@@ -58,7 +58,7 @@ def reference_factor(
         if reference == "coordinates":
             return np.broadcast_to(np.eye(m), (count, m, m))
         if reference == "inputs":
-            return _cholesky(input_metric(network, manifold, theta, factors.time))
+            return _cholesky(input_metric(network, manifold, theta, factors.time), float_dtype(network))
         raise InputError(f"`reference` must be 'inputs', 'coordinates', a time or a metric; got {reference!r}.")
     if isinstance(reference, int | float):
         nearest = int(np.abs(factors.time - reference).argmin())
@@ -72,17 +72,27 @@ def reference_factor(
             f"`reference` must have shape ({count}, {m}, {m}) or ({len(factors.time)}, {count}, {m}, {m}); "
             f"got {given.shape}."
         )
-    return _cholesky(given)
+    return _cholesky(given, float_dtype(network))
 
 
-def _cholesky(metrics: Float[np.ndarray, "*shape i j"]) -> Float[np.ndarray, "*shape i j"]:
-    """Upper factors; zero where a metric is singular, NaN where it is not positive semi-definite."""
+def _cholesky(metrics: Float[np.ndarray, "*shape point i j"], dtype: Any) -> Float[np.ndarray, "*shape point i j"]:
+    """Upper factors; zero where a metric is singular, NaN where it is not positive semi-definite.
+
+    Singular is what cannot be told from it in the number type in which the metric was computed, whatever the units of
+    the coordinates: each is measured against its own largest entry over the points.
+    """
+    m = metrics.shape[-1]
+    finite = np.isfinite(metrics).all((-1, -2), keepdims=True)
+    metrics = np.where(finite, metrics, -np.eye(m))
+    largest = np.sqrt(np.diagonal(metrics, axis1=-2, axis2=-1).max(-2, keepdims=True, initial=0))
+    scale = np.where(largest > 0, largest, 1)
     values = np.linalg.eigvalsh(metrics)
-    floor = metrics.shape[-1] * np.finfo(np.float64).eps * np.abs(values).max(-1, keepdims=True)
-    good = (values > floor).all(-1)
+    floor = m * np.finfo(np.float64).eps * np.abs(values).max(-1, keepdims=True)
+    scaled = np.linalg.eigvalsh(metrics / (scale[..., :, None] * scale[..., None, :]))
+    resolved = (scaled > m * np.finfo(dtype).eps * scaled.max(-1, keepdims=True)).all(-1)
+    good = ((values > floor).all(-1) & resolved)[..., None, None]
     bad = np.where((values >= -floor).all(-1), 0.0, np.nan)[..., None, None]
-    safe = np.where(good[..., None, None], metrics, np.eye(metrics.shape[-1]))
-    return np.where(good[..., None, None], np.swapaxes(np.linalg.cholesky(safe), -1, -2), bad)
+    return np.where(good, np.swapaxes(np.linalg.cholesky(np.where(good, metrics, np.eye(m))), -1, -2), bad)
 
 
 def input_metric(

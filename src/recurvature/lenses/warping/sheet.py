@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_count
+from recurvature._errors import InputError, NumericalError, check_count
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.field import Course, Space, check_network, observe, points_of, stream
@@ -54,7 +54,10 @@ def sheet(
     samples: int = 50,
     report: Report = silent,
 ) -> Sheet:
-    """The warped grid at the steps nearest to `times` (> 0), in `components` shared principal components."""
+    """The warped grid at the steps nearest to `times` (> 0), in `components` shared principal components.
+
+    Points whose state is not finite are NaN and leave the components to the others; `NumericalError` if all are.
+    """
     check_network(network, manifold, space)
     check_count(components=components)
     if not times or min(times) <= 0:
@@ -67,8 +70,11 @@ def sheet(
     chosen = sorted({int(np.abs(time - t).argmin()) for t in times})
     cloud = positions[chosen]
     flat = cloud.reshape(-1, cloud.shape[-1])
-    centred = flat - flat.mean(0)
-    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+    finite = np.isfinite(flat).all(-1)
+    if not finite.any():
+        raise NumericalError("no state is finite at any of `times`: the network explodes. Ask for earlier times.")
+    centred = np.where(finite[:, None], flat, np.nan) - flat[finite].mean(0)
+    _, scale, axes = np.linalg.svd(centred[finite], full_matrices=False)
     kept = min(components, len(scale))
     # the sign of a component is free: let its largest weight be positive
     signs = np.sign(axes[np.arange(kept), np.abs(axes[:kept]).argmax(1)])

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 OK, NO_INPUT_YET, COLLAPSED, RANK_DEFICIENT, CHART_SINGULARITY, NON_FINITE = range(6)
 STATUS = ("ok", "no_input_yet", "collapsed", "rank_deficient", "chart_singularity", "non_finite")
@@ -12,7 +12,7 @@ STATUS = ("ok", "no_input_yet", "collapsed", "rank_deficient", "chart_singularit
 - `no_input_yet`: along some coordinate the state has not moved at all.
 - `collapsed`: of full rank earlier, no longer.
 - `rank_deficient`: some direction has never been told apart, though every coordinate moves the state.
-- `chart_singularity`: the reference metric is singular there (a pole of the chart, or a coordinate without input).
+- `chart_singularity`: the reference metric is singular there (a pole of the chart).
 - `non_finite`: the state or its derivative overflowed, or the solver failed.
 """
 
@@ -28,23 +28,19 @@ def classify(
 ) -> Int[np.ndarray, "time point"]:
     """The reason code of every time and point."""
     m = factor.shape[-1]
-    # column i of the factor has the length of the tangent along coordinate i
-    silent = (np.sqrt((factor**2).sum(-2)) == 0).any(-1)
+    silent = unmoved(factor)
     full_rank = stretches[..., -1] * CONDITION_LIMIT[str(np.dtype(dtype))] > stretches[..., 0]
     was_full = np.maximum.accumulate(full_rank, axis=0)
     status = np.where(full_rank, OK, np.where(was_full, COLLAPSED, RANK_DEFICIENT))
-    status = np.where(silent & ~was_full, NO_INPUT_YET, status)
+    status = np.where(silent.any(-1) & ~was_full, NO_INPUT_YET, status)
     diagonal = np.abs(np.diagonal(against, axis1=-2, axis2=-1))
     singular = (diagonal.min(-1) <= m * np.finfo(np.float64).eps * diagonal.max(-1)) | ~np.isfinite(diagonal).all(-1)
-    status = np.where(np.broadcast_to(singular, status.shape), CHART_SINGULARITY, status)
+    # a coordinate that moves no point at all is one without input; one that moves some, but not this, is the chart's
+    waiting = silent.all(1, keepdims=True).any(-1)
+    status = np.where(np.broadcast_to(singular, status.shape) & ~waiting, CHART_SINGULARITY, status)
     return np.where(np.isfinite(factor).all((-1, -2)), status, NON_FINITE).astype(np.int8)
 
 
-def usable(status: Int[np.ndarray, "*shape"]) -> np.ndarray:
-    """Where `status` is OK."""
-    return np.asarray(status) == OK
-
-
-def counts(status: Int[np.ndarray, "*shape"]) -> dict[str, int]:
-    """How often each reason occurs, without those that do not."""
-    return {name: int(n) for code, name in enumerate(STATUS) if (n := (np.asarray(status) == code).sum())}
+def unmoved(factor: Float[np.ndarray, "time point i j"]) -> Bool[np.ndarray, "time point j"]:
+    """Along which coordinates the state does not move at all: column j has the length of tangent j."""
+    return (factor == 0).all(-2)
