@@ -143,7 +143,7 @@ def ours(size: Size, *, fresh: bool = False) -> Built:
 
 def plain(size: Size) -> Built:
     """The block that `fit` runs on the network of `torch.nn.RNN`."""
-    start = vanilla(size.n, inputs=INPUTS, outputs=OUTPUTS, key=rc.key(0))
+    start = vanilla(size.n, inputs=INPUTS, outputs=OUTPUTS, key=rc.key(0), dt=DT)
     return block_arm(new_run(options(size), Draws(size, False), split(start, ()), rc.key(1), {}))
 
 

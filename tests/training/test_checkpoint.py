@@ -82,7 +82,7 @@ def test_another_run_is_refused(small: Network, task: AbstractTask, state: Train
     harder = type(task)(fixation_steps=1, stimulus_steps=3, delay_steps=1, response_steps=4)
     with pytest.raises(InputError, match="different run: task was"):
         fit(small, harder, steps=6, key=rc.key(1), resume=state, **OPTIONS)
-    other = gru(6, inputs=1, outputs=1, key=rc.key(0))
+    other = gru(6, inputs=1, outputs=1, key=rc.key(0), dt=0.2)
     with pytest.raises(InputError, match=r"different run: initial was .*; network was"):
         fit(other, task, steps=6, key=rc.key(1), resume=state, **OPTIONS)
 

@@ -93,7 +93,7 @@ def test_training_is_in_float32_and_leaves_the_caller_alone(network: Network, ta
 
 
 def test_any_map_can_be_trained(task: AbstractTask, small: Network) -> None:
-    system = FunctionMap(lambda x, u: jnp.sin(x) + u, state_size=3, input_size=1)
+    system = FunctionMap(lambda x, u: jnp.sin(x) + u, state_size=3, input_size=1, dt=0.2)
     network = Network(system, LinearReadout(jnp.ones((1, 3))), jnp.zeros(3))
     done = fit(network, task, steps=2, key=rc.key(1), **FAST)
     assert np.isfinite(done.history.loss).all()
@@ -196,9 +196,11 @@ def test_progress_comes_after_every_block(small: Network, task: AbstractTask) ->
 def test_misuse_has_one_clear_line(small: Network, task: AbstractTask) -> None:
     wide = leaky_current(3, inputs=2, outputs=1, key=rc.key(0))
     flow = leaky_current(3, inputs=1, outputs=1, key=rc.key(0), dt=None)
+    slow = leaky_current(3, inputs=1, outputs=1, key=rc.key(0), dt=1.0)
     cases: list[tuple[Network, dict[str, Any], str]] = [
         (wide, {}, "`network` has 2 inputs and task 'random-dots' has 1"),
         (flow, {}, "Wrap it as Euler"),
+        (slow, {}, "`network` has steps of dt=1 and task 'random-dots' of dt=0.2"),
         (small, {"steps": 0}, "`steps` must be a whole number"),
         (small, {"batch": 0}, "`batch` must be a whole number"),
         (small, {"learning_rate": -1.0}, "`learning_rate` must be a finite number greater than 0"),

@@ -54,7 +54,7 @@ def test_what_another_process_cannot_import_is_refused(task: AbstractTask) -> No
     halved = lambda x, u: 0.5 * x + u  # noqa: E731
 
     def local(key: PRNGKey) -> Network:
-        system = FunctionMap(halved, state_size=2, input_size=1)
+        system = FunctionMap(halved, state_size=2, input_size=1, dt=0.2)
         return Network(system, LinearReadout(jnp.ones((1, 2))), jnp.zeros(2))
 
     with pytest.raises(InputError, match="functions that other processes can import"):

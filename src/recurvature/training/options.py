@@ -1,6 +1,7 @@
 """What `fit` and `fit_ensemble` were asked to do, checked before anything is computed."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,8 +72,8 @@ class Options:
             schedule=self.learning_rate if callable(self.learning_rate) else None,
             loss=self.loss,
             optimiser=self.optimiser,
-            batch=self.batch,
-            block=self.block,
+            batch=int(self.batch),
+            block=int(self.block),
         )
 
     def spec(self, task: AbstractTask, network: Network, keys: Any, seeds: Sequence[int] | None) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _kinds(network: Network) -> Any:
 
 
 def check_fits(network: Network, task: AbstractTask) -> None:
-    """Raise unless the network is a map with the inputs and outputs of the task."""
+    """Raise unless the network is a map with the inputs, the outputs and the step of the task."""
     system = network.system
     if not isinstance(system, AbstractMap):
         raise InputError("`network` has a flow, which trials in steps cannot train. Wrap it as Euler(flow, dt).")
@@ -104,6 +105,11 @@ def check_fits(network: Network, task: AbstractTask) -> None:
     ):
         if got != wanted:
             raise InputError(f"`network` has {got} {name} and task {task.name!r} has {wanted}: make it with {wanted}.")
+    if not math.isclose(system.dt, task.dt, rel_tol=1e-6):
+        raise InputError(
+            f"`network` has steps of dt={system.dt:g} and task {task.name!r} of dt={task.dt:g}: the time of its trials "
+            "would not be the network's. Make either with the dt of the other."
+        )
 
 
 def split(network: Network, frozen: tuple[str, ...]) -> tuple[PyTree, PyTree, PyTree]:
