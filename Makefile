@@ -16,8 +16,13 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 demo: $(VENV)/.core                ## train a network, look at how it warps its task, write $(OUT)/report.html
 	$(BIN)/recurvature demo --out $(OUT) --force
 
+# Most of the time of a test goes to compilation: both workers share what they compile, and the next run finds it.
+COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/xla JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+PYTEST := $(COMPILED) $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=recurvature,beartype.beartype
+
 test: $(VENV)/.dev                 ## the default test suite
-	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=recurvature,beartype.beartype tests
+	$(PYTEST) tests
 
 setup: $(VENV)/.dev               ## everything for development
 
@@ -35,7 +40,7 @@ bench: $(VENV)/.dev                ## speed ratios against the usual tools; prin
 	$(BIN)/python benchmarks/run.py --job all --size $(SIZE) --json runs/bench.json
 
 reproduce: $(VENV)/.dev            ## the slow tests
-	$(BIN)/python -m pytest -n 2 -m slow tests
+	$(PYTEST) -m slow tests
 
 clean:
 	rm -rf $(VENV) runs docs/_build
