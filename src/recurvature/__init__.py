@@ -1,7 +1,7 @@
 """Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
 
-The rooms are `systems`, `tasks`, `training`, `dynamics`, `measures`, `figures`, `io` and the lenses, first of them
-`warping`. Nothing is imported, and no flag of JAX is touched, until a name is used.
+The rooms are `systems`, `tasks`, `training`, `figures`, `io` and the lens `warping`. Nothing is
+imported, and no flag of JAX is touched, until a name is used.
 """
 
 import importlib

@@ -16,7 +16,6 @@ from recurvature.systems import (
     Network,
     interval,
 )
-from recurvature.systems.base import zero_state
 
 
 class Rotation(AbstractMap):
@@ -135,6 +134,7 @@ def test_parts_that_do_not_fit_are_named():
         LinearReadout(jnp.ones((2, 3)), jnp.ones(3))
 
 
-def test_zero_state_follows_the_number_type_it_is_shown():
-    x = zero_state(Rotation(jnp.array(0.3)), jnp.ones(1, jnp.float32))
-    assert (x.shape, x.dtype) == ((2,), jnp.float32)
+def test_a_readout_of_another_width_is_refused() -> None:
+    flow = FunctionFlow(lambda x, u: u - x, 3, 3)
+    with pytest.raises(InputError, match=r"`readout` reads 2 rates, but the system gives rates of shape \(3,\)"):
+        Network(flow, LinearReadout(jnp.ones((1, 2))), jnp.zeros(3))

@@ -92,8 +92,9 @@ def test_coordinates_keep_names_ranges_and_units():
         ("direction", 0.0, 2 * math.pi, True, "rad"),
         ("coherence", -0.2, 0.2, False, "%"),
     ]
-    with pytest.raises(InputError, match="different names"):
-        circle("angle") * circle("angle")
+    for make in (lambda: circle("angle") * circle("angle"), lambda: torus("a", "a"), torus):
+        with pytest.raises(InputError, match="different names"):
+            make()
     with pytest.raises(InputError, match="different names"):
         Product((circle("a") * circle("b"), interval("b")))
 

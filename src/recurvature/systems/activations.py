@@ -46,9 +46,6 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": jax.nn.sigmoid,
 }
 
-PIECEWISE = frozenset({"relu"})
-"""Names of the activations with kinks: their second derivative misses what happens at the kink."""
-
 
 def activation(phi: str | Activation) -> Activation:
     """The function called `phi`, or `phi` itself if it is a function."""

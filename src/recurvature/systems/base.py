@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Inexact
@@ -184,6 +185,12 @@ class Network(eqx.Module):
 
     def __check_init__(self) -> None:
         check_shape("x0", self.x0, (self.system.state_size,))
+        seen = jax.eval_shape(self.system.rates, self.x0).shape
+        if seen != self.readout.weight.shape[1:]:
+            raise InputError(
+                f"`readout` reads {self.readout.weight.shape[1]} rates, but the system gives rates of shape {seen}: "
+                "its weight has shape (outputs, rates)."
+            )
 
     def outputs(self, x: Float[Array, " n"]) -> Float[Array, " o"]:
         """$y = $ readout(rates(x)) for one state."""

@@ -56,6 +56,11 @@ class AbstractDomain(eqx.Module):
     else:
         coordinates: eqx.AbstractVar[tuple[Coordinate, ...]]
 
+    def __check_init__(self) -> None:
+        names = [c.name for c in self.coordinates]
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"a domain needs one or more coordinates of different names; got {names}.")
+
     @abc.abstractmethod
     def embed(self, theta: Float[Array, " m"]) -> Float[Array, " d"]:
         """The point of the shape, in its usual Euclidean embedding."""
@@ -105,11 +110,6 @@ class Product(AbstractDomain):
     """Several domains side by side; it embeds as their embeddings joined."""
 
     factors: tuple[AbstractDomain, ...]
-
-    def __check_init__(self) -> None:
-        names = [c.name for c in self.coordinates]
-        if len(set(names)) < len(names):
-            raise InputError(f"coordinates of a product need different names; got {names}.")
 
     @property
     def coordinates(self) -> tuple[Coordinate, ...]:

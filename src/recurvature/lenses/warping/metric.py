@@ -187,7 +187,9 @@ def ambient_factor(inner: str | Float[Any, "r r"], size: int, dtype: Any) -> Flo
         check_choice("inner", inner, ("euclidean", "per_unit"))
         return None
     matrix = np.asarray(inner, np.float64)
-    if matrix.shape != (size, size) or not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
+    if matrix.shape != (size, size) or not np.allclose(
+        matrix, matrix.T, rtol=0, atol=1e-10 * np.abs(matrix).max(initial=0)
+    ):
         raise InputError(f"`inner` must be a symmetric matrix of shape ({size}, {size}); got shape {matrix.shape}.")
     values, vectors = np.linalg.eigh(matrix)
     # rounding of an eigenvalue solver: n eps times the largest eigenvalue

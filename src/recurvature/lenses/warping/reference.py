@@ -1,6 +1,6 @@
 r"""Reference metrics: what stretches are measured against, as upper factors $R_0$ with $g^0 = R_0^\top R_0$."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     Reference = str | float | Metric | Float[Any, "*shape i j"]
 else:
     Reference = Any
-
-
-class HasMetric(Protocol):
-    """Another network's metric on the same points and times."""
-
-    metric: Any
 
 
 def reference_name(reference: Reference) -> str:
