@@ -154,8 +154,10 @@ def _fill(gathered: Any, values: Any, count: int, place: slice) -> Any:
 
 
 def _block_size(bytes_per_point: int) -> int:
-    budget = 4.0e5 if jax.default_backend() == "cpu" else 2.5e8
-    return max(16, int(budget / bytes_per_point))
+    """Points that make the products of one step large enough to be fast and small enough to stay in a core's cache."""
+    if jax.default_backend() != "cpu":
+        return max(16, int(2.5e8 / bytes_per_point))
+    return max(16, min(max(128, int(2e5 / bytes_per_point)), int(7e5 / bytes_per_point)))
 
 
 @eqx.filter_jit
