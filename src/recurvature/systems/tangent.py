@@ -21,6 +21,9 @@ from recurvature.systems.simulate import solve_flow
 
 Rows = Float[Array, "c b n"]
 
+RTOL, ATOL = 1e-8, 1e-10
+"""Tolerances of flow solves whose derivatives are wanted."""
+
 
 class Frame(NamedTuple):
     """What an emitter sees of a block at one time."""
@@ -194,8 +197,8 @@ def propagate_flow(
     emit: Emit,
     *,
     order: int = 1,
-    rtol: float = 1e-8,
-    atol: float = 1e-10,
+    rtol: float = RTOL,
+    atol: float = ATOL,
 ) -> tuple[Any, Array]:
     """Push a block through a flow by diffrax, stepping onto declared jumps; emitted at `times` > 0, (time, …) leaves.
 

@@ -6,6 +6,8 @@ from recurvature.lenses.warping.dimension import DimensionCheck as DimensionChec
 from recurvature.lenses.warping.dimension import ExtendedMetric as ExtendedMetric
 from recurvature.lenses.warping.dimension import dimension_check as dimension_check
 from recurvature.lenses.warping.dimension import extended_metric as extended_metric
+from recurvature.lenses.warping.immersion import Immersion as Immersion
+from recurvature.lenses.warping.immersion import immersion as immersion
 from recurvature.lenses.warping.metric import Metric as Metric
 from recurvature.lenses.warping.metric import metric as metric
 from recurvature.lenses.warping.ratio import Profile as Profile

@@ -168,7 +168,7 @@ def gram_factors(
     report: Report,
 ) -> Factors:
     """The Gram factors of the tangents at every time and point."""
-    size = network.readout.output_size if space == "readout" else _rates_size(network, space)
+    size = vector_size(network, space)
     emitter = FactorEmitter(space, ambient_factor(inner, size, float_dtype(network)))
     scale = size**-0.5 if isinstance(inner, str) and inner == "per_unit" else 1.0
     time, packed, solved = stream(
@@ -177,7 +177,10 @@ def gram_factors(
     return Factors(time, triangular.unpack(packed, manifold.dimension) * packed.dtype.type(scale), solved)
 
 
-def _rates_size(network: Network, space: Space) -> int:
+def vector_size(network: Network, space: Space) -> int:
+    """How many numbers the vector has that moves."""
+    if space == "readout":
+        return network.readout.output_size
     return network.system.state_size if space == "state" else network.readout.weight.shape[1]
 
 
