@@ -53,7 +53,8 @@ def test_values_and_derivatives_of_a_flow() -> None:
     difference = (jax.vmap(at)(POINTS + step) - jax.vmap(at)(POINTS - step)) / 2e-3
     # truncation of second-order differences, 1e-6 times a third derivative of order 1, and 1e-8 / 1e-3 of the solver
     np.testing.assert_allclose(rows[1], difference, rtol=0, atol=3e-5)
-    np.testing.assert_allclose(jax.vmap(jax.jacfwd(at))(POINTS)[..., 0], rows[1], rtol=0, atol=1e-13)
+    # each point alone takes steps of its own
+    np.testing.assert_allclose(jax.vmap(jax.jacfwd(at))(POINTS)[..., 0], rows[1], rtol=0, atol=1e-6)
 
 
 def test_a_closed_form_is_an_immersion() -> None:
