@@ -7,6 +7,8 @@ from recurvature.training.fit import fit as fit
 from recurvature.training.history import Fit as Fit
 from recurvature.training.history import History as History
 from recurvature.training.loss import mean_squared_error as mean_squared_error
+from recurvature.training.loss import no_task as no_task
 from recurvature.training.penalty import Penalty as Penalty
 from recurvature.training.penalty import l2_rates as l2_rates
 from recurvature.training.penalty import l2_weights as l2_weights
+from recurvature.training.readout import refit_readout as refit_readout

@@ -34,7 +34,7 @@ class Recipe(eqx.Module):
     learning_rate: Float[Array, ""]
     clip_norm: Float[Array, ""]
     penalty_weights: Float[Array, " penalty"]
-    penalty_functions: tuple[PenaltyFunction, ...] = eqx.field(static=True)
+    penalty_functions: tuple[PenaltyFunction, ...]
     schedule: Schedule | None = eqx.field(static=True)
     loss: LossFunction = eqx.field(static=True)
     optimiser: Optimiser = eqx.field(static=True)

@@ -33,6 +33,8 @@ class History(AbstractResult):
     status: Int[Values, ""] | Int[Values, " seed"]
     seed: Int[Values, " seed"] | None = None
     penalty_names: tuple[str, ...] = ()
+    penalty_forms: tuple[dict[str, Any], ...] = ()
+    """What each penalty was, whole: as in `Fit.spec`, arrays by shape and digest."""
     statuses: tuple[str, ...] = STATUS
 
 

@@ -13,3 +13,12 @@ def mean_squared_error(outputs: Float[Array, "trial time o"], trials: Trials) ->
     """
     squares = (outputs - trials.targets) ** 2
     return jnp.sum(trials.mask[..., None] * squares) / (outputs.shape[-1] * jnp.sum(trials.mask))
+
+
+def no_task(outputs: Float[Array, "trial time o"], trials: Trials) -> Float[Array, ""]:
+    """0, whatever the outputs: the task is not trained, only the penalties are.
+
+    No gradient reaches the readout, unless a penalty reads it: fit it afterwards (`refit_readout`).
+    """
+    del trials
+    return jnp.zeros((), outputs.dtype)

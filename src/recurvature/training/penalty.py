@@ -18,10 +18,14 @@ PenaltyFunction = Callable[
 
 
 class Penalty(eqx.Module):
-    """`weight` times `function(network, trials, states, outputs)`, added to the loss under the name `name`."""
+    """`weight` times `function(network, trials, states, outputs)`, added to the loss under the name `name`.
+
+    `function` may be a module with arrays (a target, points): runs that differ in their numbers alone share one
+    compiled program, and the spec and the history of a run describe it whole.
+    """
 
     name: str = eqx.field(static=True)
-    function: PenaltyFunction = eqx.field(static=True)
+    function: PenaltyFunction
     weight: float = eqx.field(static=True)
 
     def __check_init__(self) -> None:

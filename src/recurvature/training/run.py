@@ -146,5 +146,6 @@ def finished(run: Run, seeds: tuple[int, ...] | None = None) -> Fit:
         status=run.now.status,
         seed=None if seeds is None else jnp.asarray(seeds),
         penalty_names=run.options.penalty_names,
+        penalty_forms=tuple(run.spec["penalties"]),
     )
     return Fit(network, history, run.spec, status_in_words(history))

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -115,7 +116,9 @@ def _receive(pipe: multiprocessing.connection.Connection) -> Part | None:
 def _pickled(run: Run) -> bytes:
     """All that a worker needs: keys as numbers, arrays in host memory."""
     keys = np.asarray(jr.key_data(run.key)), str(jr.key_impl(run.key))
-    recipe, fixed, now = jax.tree.map(np.asarray, (run.recipe, run.fixed, run.now))
+    # penalties may be functions, which are leaves too
+    host = lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
+    recipe, fixed, now = jax.tree.map(host, (run.recipe, run.fixed, run.now))
     flags = {name: getattr(jax.config, name) for name in FLAGS}
     parts = {**vars(run), "recipe": recipe, "fixed": fixed, "now": now, "key": None}
     try:
@@ -128,7 +131,8 @@ def _pickled(run: Run) -> bytes:
 
 
 def _on_device(run: Run) -> Run:
-    recipe, fixed, now = jax.tree.map(jnp.asarray, (run.recipe, run.fixed, run.now))
+    device = lambda leaf: jnp.asarray(leaf) if eqx.is_array(leaf) else leaf  # noqa: E731
+    recipe, fixed, now = jax.tree.map(device, (run.recipe, run.fixed, run.now))
     return dataclasses.replace(run, recipe=recipe, fixed=fixed, now=now)
 
 
