@@ -7,7 +7,7 @@ import pytest
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.app import pipeline
-from recurvature.systems.base import LinearReadout, Network
+from recurvature.systems import LinearReadout, Network
 
 
 def network(inputs: int, outputs: int, **options: float) -> Network:

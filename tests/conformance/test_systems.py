@@ -21,6 +21,7 @@ from recurvature.systems import (
     AbstractFlow,
     AbstractInputManifold,
     AbstractMap,
+    AbstractReadout,
     AbstractSystem,
     ConstantInputs,
     Euler,
@@ -143,6 +144,7 @@ def test_every_kind_of_system_and_manifold_has_a_case():
     cells = [cell for s in systems if isinstance(s, Stack) for cell in s.layers]
     assert kinds(AbstractSystem) == {type(s).__name__ for s in (*systems, *inner)}
     assert kinds(AbstractCell) == {type(c).__name__ for c in cells}
+    assert kinds(AbstractReadout) == {type(network_called(name).readout).__name__ for name in NETWORKS}
     assert kinds(AbstractInputManifold) == {type(m).__name__ for m in MANIFOLDS}
     assert kinds(AbstractDomain) == {type(d).__name__ for d in DOMAINS}
 

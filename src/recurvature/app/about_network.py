@@ -9,6 +9,7 @@ from recurvature.io import Certificate, Reading
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.connectivity import LowRank
 from recurvature.systems.leaky import AbstractLeaky, LeakyCurrent
+from recurvature.systems.readout import GatedReadout
 from recurvature.systems.stack import Stack
 
 _EQUATIONS = {
@@ -44,7 +45,7 @@ def kind_in_words(network: Network) -> str:
 
 def units(network: Network) -> int:
     """Units that the readout sees."""
-    return network.readout.weight.shape[1]
+    return network.readout.rate_size
 
 
 def _rank(network: Network) -> str:
@@ -104,7 +105,8 @@ def _how_it_moves(network: Network) -> str:
     if isinstance(system, Euler):
         text += f"; stepped by Euler with dt = {number(system.dt)} at τ = {number(system.flow.tau)}"
     seen = "rates" if isinstance(flow, LeakyCurrent) else "state"
-    return f"The state follows {text}. The output is a linear readout of the {seen}."
+    sort = "gated" if isinstance(network.readout, GatedReadout) else "linear"
+    return f"The state follows {text}. The output is a {sort} readout of the {seen}."
 
 
 def reading_blocks(read: Reading) -> list[Block]:

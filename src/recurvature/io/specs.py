@@ -89,7 +89,7 @@ _ROOTS = (
     systems.AbstractSystem,
     systems.AbstractConnectivity,
     systems.AbstractCell,
-    systems.LinearReadout,
+    systems.AbstractReadout,
     systems.Network,
 )
 _HOLD_FUNCTIONS = (systems.FunctionMap, systems.FunctionFlow)

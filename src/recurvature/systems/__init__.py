@@ -8,7 +8,6 @@ from recurvature.systems.base import AbstractSystem as AbstractSystem
 from recurvature.systems.base import Euler as Euler
 from recurvature.systems.base import FunctionFlow as FunctionFlow
 from recurvature.systems.base import FunctionMap as FunctionMap
-from recurvature.systems.base import LinearReadout as LinearReadout
 from recurvature.systems.base import Network as Network
 from recurvature.systems.connectivity import AbstractConnectivity as AbstractConnectivity
 from recurvature.systems.connectivity import Dense as Dense
@@ -37,6 +36,10 @@ from recurvature.systems.linear import DiagonalMap as DiagonalMap
 from recurvature.systems.linear import LinearMap as LinearMap
 from recurvature.systems.linear import diagonal as diagonal
 from recurvature.systems.linear import linear as linear
+from recurvature.systems.linear import state_space as state_space
+from recurvature.systems.readout import AbstractReadout as AbstractReadout
+from recurvature.systems.readout import GatedReadout as GatedReadout
+from recurvature.systems.readout import LinearReadout as LinearReadout
 from recurvature.systems.simulate import Noise as Noise
 from recurvature.systems.simulate import Trajectory as Trajectory
 from recurvature.systems.simulate import sample_inputs as sample_inputs

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
-from recurvature._keys import PRNGKey, stream
+from recurvature.systems.readout import AbstractReadout
 
 
 class AbstractSystem(eqx.Module):
@@ -149,47 +147,20 @@ class FunctionFlow(AbstractFlow):
         return self.function(x, u)
 
 
-class LinearReadout(eqx.Module):
-    r"""$y = W_\mathrm{out}\,r + b$, with `weight` of shape (outputs, rates)."""
-
-    weight: Float[Array, "o r"]
-    bias: Float[Array, " o"] | None = None
-
-    def __check_init__(self) -> None:
-        check_shape("weight", self.weight, (None, None))
-        if self.bias is not None:
-            check_shape("bias", self.bias, (self.weight.shape[0],))
-
-    @property
-    def output_size(self) -> int:
-        """Number of outputs."""
-        return self.weight.shape[0]
-
-    def __call__(self, rates: Inexact[Array, "*batch r"]) -> Inexact[Array, "*batch o"]:
-        """The outputs, for rates with any leading axes."""
-        y = rates @ self.weight.T
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
-
-
-def random_readout(outputs: int, size: int, *, key: PRNGKey) -> LinearReadout:
-    r"""Readout weights $\mathcal N(0,1/N)$ of `size` rates, without a bias."""
-    return LinearReadout(jr.normal(stream(key, "readout"), (outputs, size)) / jnp.sqrt(size))
-
-
 class Network(eqx.Module):
     """A system, what reads it out, and where it starts: what gets trained, saved and imported."""
 
     system: AbstractSystem
-    readout: LinearReadout
+    readout: AbstractReadout
     x0: Float[Array, " n"]
 
     def __check_init__(self) -> None:
         check_shape("x0", self.x0, (self.system.state_size,))
         seen = jax.eval_shape(self.system.rates, self.x0).shape
-        if seen != self.readout.weight.shape[1:]:
+        if seen != (self.readout.rate_size,):
             raise InputError(
-                f"`readout` reads {self.readout.weight.shape[1]} rates, but the system gives rates of shape {seen}: "
-                "its weight has shape (outputs, rates)."
+                f"`readout` reads {self.readout.rate_size} rates, but the system gives rates of shape {seen}: "
+                "the weights of a readout have shape (outputs, rates)."
             )
 
     def outputs(self, x: Float[Array, " n"]) -> Float[Array, " o"]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from recurvature.systems.base import Network
 from recurvature.systems.gated import gru, lstm
 from recurvature.systems.leaky import leaky_current, leaky_rate
-from recurvature.systems.linear import diagonal, linear
+from recurvature.systems.linear import diagonal, linear, state_space
 from recurvature.systems.vanilla import vanilla
 
 CONSTRUCTORS: dict[str, Callable[..., Network]] = {
@@ -16,5 +16,6 @@ CONSTRUCTORS: dict[str, Callable[..., Network]] = {
     "lstm": lstm,
     "linear": linear,
     "diagonal": diagonal,
+    "state-space": state_space,
 }
 """Functions `(size, *, inputs, outputs, key, dt=…, …) -> Network`."""

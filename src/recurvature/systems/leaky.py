@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from recurvature._errors import check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature.systems.activations import Activation, activation
-from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network, random_readout
+from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
 from recurvature.systems.connectivity import AbstractConnectivity, random_connectivity
+from recurvature.systems.readout import random_readout
 
 Rows = Float[Array, "*rows n"]
 

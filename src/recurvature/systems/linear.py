@@ -1,5 +1,7 @@
 r"""Linear recurrences: $x_{k+1} = Ax_k + Bu_k$ with a full, low-rank or diagonal complex $A$."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,10 @@ from jaxtyping import Array, Complex, Float
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
-from recurvature.systems.base import AbstractMap, Network, random_readout
+from recurvature.systems.activations import Activation
+from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.connectivity import AbstractConnectivity, random_connectivity
+from recurvature.systems.readout import random_gated_readout, random_readout
 
 
 class LinearMap(AbstractMap):
@@ -147,3 +151,24 @@ def diagonal(
     log_decay = jnp.log(-0.5 * jnp.log(squared))
     system = DiagonalMap(log_decay, jnp.log(phase), 0.5 * jnp.log1p(-squared), real, imag, dt)
     return Network(system, random_readout(outputs, 2 * size, key=key), jnp.zeros(2 * size))
+
+
+def state_space(
+    size: int,
+    *,
+    inputs: int,
+    outputs: int,
+    key: PRNGKey,
+    dt: float = 1.0,
+    gates: int | None = None,
+    phi: str | Activation = "sigmoid",
+    **ring: Any,
+) -> Network:
+    """A random state-space network, ready to train: a linear recurrent unit of `size` modes under a gated readout.
+
+    `gates` is the width of the readout's gated layer (None: `size`), `phi` its gate; `ring` goes to `diagonal`.
+    """
+    network = diagonal(size, inputs=inputs, outputs=outputs, key=key, dt=dt, **ring)
+    width = size if gates is None else gates
+    readout = random_gated_readout(outputs, network.system.state_size, hidden=width, key=key, phi=phi)
+    return Network(network.system, readout, network.x0)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
-from recurvature.systems.base import AbstractMap, Network, random_readout
+from recurvature.systems.base import AbstractMap, Network
+from recurvature.systems.readout import random_readout
 
 
 class AbstractCell(eqx.Module):

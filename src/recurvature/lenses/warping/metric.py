@@ -181,7 +181,7 @@ def vector_size(network: Network, space: Space) -> int:
     """How many numbers the vector has that moves."""
     if space == "readout":
         return network.readout.output_size
-    return network.system.state_size if space == "state" else network.readout.weight.shape[1]
+    return network.system.state_size if space == "state" else network.readout.rate_size
 
 
 def ambient_factor(inner: str | Float[Any, "r r"], size: int, dtype: Any) -> Float[Array, "k r"] | None:
