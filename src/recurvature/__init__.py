@@ -1,7 +1,7 @@
 """Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
 
-The rooms are `systems`, `tasks`, `training`, `figures`, `io` and the lens `warping`. Nothing is
-imported, and no flag of JAX is touched, until a name is used.
+The rooms are `systems`, `measures`, `tasks`, `training`, `figures`, `io` and the lens `warping`.
+Nothing is imported, and no flag of JAX is touched, until a name is used.
 """
 
 import importlib
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recurvature import figures as figures
     from recurvature import io as io
+    from recurvature import measures as measures
     from recurvature import systems as systems
     from recurvature import tasks as tasks
     from recurvature import training as training
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "systems": "recurvature.systems",
+    "measures": "recurvature.measures",
     "tasks": "recurvature.tasks",
     "training": "recurvature.training",
     "figures": "recurvature.figures",

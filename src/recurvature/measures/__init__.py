@@ -1,0 +1,14 @@
+"""Measures: arrays in, numbers out. What can be said of a cloud of points or a table of distances, whatever made it."""
+
+from recurvature.measures.dimension import IntrinsicDimension as IntrinsicDimension
+from recurvature.measures.dimension import LocalRank as LocalRank
+from recurvature.measures.dimension import local_rank as local_rank
+from recurvature.measures.dimension import participation_ratio as participation_ratio
+from recurvature.measures.dimension import two_nn as two_nn
+from recurvature.measures.dimension import variance_dimension as variance_dimension
+from recurvature.measures.topology import PERSISTENCE_STATUS as PERSISTENCE_STATUS
+from recurvature.measures.topology import Persistence as Persistence
+from recurvature.measures.topology import bottleneck as bottleneck
+from recurvature.measures.topology import farthest_points as farthest_points
+from recurvature.measures.topology import persistence as persistence
+from recurvature.measures.topology import shuffled_units as shuffled_units
