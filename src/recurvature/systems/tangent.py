@@ -225,10 +225,10 @@ def tangents(rows: Rows, m: int) -> Float[Array, "m b n"]:
 
 def gram(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
     """The Gram entries of m vectors, in the order of `pairs`."""
-    return jnp.stack([_dot(vectors[i], vectors[j]) for i, j in pairs(vectors.shape[0])], -1)
+    return jnp.stack([dot(vectors[i], vectors[j]) for i, j in pairs(vectors.shape[0])], -1)
 
 
-def _dot(left: Float[Array, "b n"], right: Float[Array, "b n"]) -> Float[Array, " b"]:
+def dot(left: Float[Array, "b n"], right: Float[Array, "b n"]) -> Float[Array, " b"]:
     """Row by row. Summed by a product with ones, which XLA vectorises on a CPU where it does not vectorise a sum."""
     return jnp.matmul(left * right, jnp.ones(left.shape[-1], left.dtype), precision="highest")
 
@@ -239,10 +239,15 @@ def gram_factor(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
     As many numbers as the Gram matrix, but singular values taken from $R$ keep all digits, those from $G$ half of them.
     Modified Gram–Schmidt: its $R$ is backward stable. A zero vector gives a zero row.
     """
+    return gram_schmidt(vectors)[1]
+
+
+def gram_schmidt(vectors: Float[Array, "m b n"]) -> tuple[list[Float[Array, "b n"]], Float[Array, "b entry"]]:
+    """The orthogonal vectors of `gram_factor`, as long as the diagonal of its factor; and the factor."""
     m = vectors.shape[0]
     rest, entries = [vectors[i] for i in range(m)], {}
     for i in range(m):
-        products = [_dot(rest[i], rest[j]) for j in range(i, m)]
+        products = [dot(rest[i], rest[j]) for j in range(i, m)]
         zero = products[0] == 0
         # the double `where` keeps the derivative of the root finite at zero, and lets NaN through
         square = jnp.where(zero, 1, products[0])
@@ -251,4 +256,4 @@ def gram_factor(vectors: Float[Array, "m b n"]) -> Float[Array, "b entry"]:
             share = products[j - i] / square
             entries[i, j] = share * entries[i, i]
             rest[j] = rest[j] - share[:, None] * rest[i]
-    return jnp.stack([entries[p] for p in pairs(m)], -1)
+    return rest, jnp.stack([entries[p] for p in pairs(m)], -1)

@@ -2,12 +2,24 @@
 
 from recurvature.lenses.warping.attribution import Attribution as Attribution
 from recurvature.lenses.warping.attribution import attribution as attribution
+from recurvature.lenses.warping.curvature import Curvature as Curvature
+from recurvature.lenses.warping.curvature import LocalGeometry as LocalGeometry
+from recurvature.lenses.warping.curvature import curvature as curvature
+from recurvature.lenses.warping.curvature import local_geometry as local_geometry
+from recurvature.lenses.warping.curvature import mean_curvature_vector as mean_curvature_vector
+from recurvature.lenses.warping.curvature import second_form as second_form
+from recurvature.lenses.warping.curvature import sectional as sectional
 from recurvature.lenses.warping.dimension import DimensionCheck as DimensionCheck
 from recurvature.lenses.warping.dimension import ExtendedMetric as ExtendedMetric
 from recurvature.lenses.warping.dimension import dimension_check as dimension_check
 from recurvature.lenses.warping.dimension import extended_metric as extended_metric
+from recurvature.lenses.warping.geodesics.connecting import connect as connect
+from recurvature.lenses.warping.geodesics.curve import Geodesic as Geodesic
 from recurvature.lenses.warping.geodesics.distances import GeodesicDistances as GeodesicDistances
 from recurvature.lenses.warping.geodesics.distances import geodesic_distances as geodesic_distances
+from recurvature.lenses.warping.geodesics.shooting import fan as fan
+from recurvature.lenses.warping.geodesics.shooting import geodesic as geodesic
+from recurvature.lenses.warping.geodesics.spray import MetricField as MetricField
 from recurvature.lenses.warping.geodesics.status import GEODESIC_STATUS as GEODESIC_STATUS
 from recurvature.lenses.warping.immersion import Immersion as Immersion
 from recurvature.lenses.warping.immersion import immersion as immersion
@@ -23,6 +35,7 @@ from recurvature.lenses.warping.ratio import profile as profile
 from recurvature.lenses.warping.ratio import ratio as ratio
 from recurvature.lenses.warping.sheet import Sheet as Sheet
 from recurvature.lenses.warping.sheet import sheet as sheet
+from recurvature.lenses.warping.smoothness import kinks as kinks
 from recurvature.lenses.warping.status import STATUS as STATUS
 from recurvature.lenses.warping.step_size import StepSizeCheck as StepSizeCheck
 from recurvature.lenses.warping.step_size import step_size_check as step_size_check

@@ -112,11 +112,13 @@ def stream(
     *,
     report: Report,
     task: str = "tangents",
+    order: int = 1,
 ) -> Field:
     """Push blocks of points through the network and gather what `emitter` gives, in the network's number type.
 
-    Memory: about four times `(1 + m) · block · N` floats at work, plus what is emitted. `block` defaults to what fits
-    a core's cache (on an accelerator: a few hundred megabytes), which is also the fastest.
+    `order` 2 carries second derivatives as well. Memory: about four times `rows · block · N` floats at work (`rows` is
+    1 + m, with second derivatives m(m + 1)/2 more), plus what is emitted. `block` defaults to what fits a core's cache
+    (on an accelerator: a few hundred megabytes), which is also the fastest.
     """
     dtype = float_dtype(network)
     instants = instants_of(network, course.duration, course.samples)
@@ -125,7 +127,7 @@ def stream(
     else:
         check_times(instants[1:])
     count, m = theta.shape
-    block = min(count, course.block or _block_size(n_rows(m, 1) * network.system.state_size * dtype.itemsize))
+    block = min(count, course.block or _block_size(n_rows(m, order) * network.system.state_size * dtype.itemsize))
     check_count(block=block)
     gathered: Any = None
     solved = np.ones(count, bool)
@@ -134,7 +136,7 @@ def stream(
         chunk = theta[start : start + block]
         # the last block is filled up with copies of its last point: one shape, one compilation
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], block - len(chunk), 0)])
-        values, good = _block(network, manifold, jnp.asarray(padded, dtype), times, emitter, course.initial)
+        values, good = _block(network, manifold, jnp.asarray(padded, dtype), times, emitter, course.initial, order)
         gathered = _fill(gathered, values, count, slice(start, start + len(chunk)))
         solved[start : start + len(chunk)] = bool(good)
         report(Progress(task, start + len(chunk), count))
@@ -168,11 +170,12 @@ def _block(
     times: Float[Array, " times"],
     emitter: Emitter,
     initial: Initial | None,
+    order: int = 1,
 ) -> tuple[Any, Bool[Array, ""]]:
     system, manifold = network.system, cast(manifold, theta.dtype)
-    start = start_rows(network.x0 if initial is None else initial, theta, 1)
+    start = start_rows(network.x0 if initial is None else initial, theta, order)
     emit = lambda frame: emitter(network, frame)  # noqa: E731
     if isinstance(system, AbstractFlow):
-        return propagate_flow(system, manifold, theta, start, times[1:], emit)
+        return propagate_flow(system, manifold, theta, start, times[1:], emit, order=order)
     assert isinstance(system, AbstractMap)
-    return propagate(system, manifold, theta, start, times, emit), jnp.asarray(True)
+    return propagate(system, manifold, theta, start, times, emit, order=order), jnp.asarray(True)

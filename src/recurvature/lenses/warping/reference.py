@@ -52,7 +52,7 @@ def reference_factor(
         if reference == "coordinates":
             return np.broadcast_to(np.eye(m), (count, m, m))
         if reference == "inputs":
-            return _cholesky(input_metric(network, manifold, theta, factors.time), float_dtype(network))
+            return upper_factors(input_metric(network, manifold, theta, factors.time), float_dtype(network))
         raise InputError(f"`reference` must be 'inputs', 'coordinates', a time or a metric; got {reference!r}.")
     if isinstance(reference, int | float):
         nearest = int(np.abs(factors.time - reference).argmin())
@@ -66,10 +66,10 @@ def reference_factor(
             f"`reference` must have shape ({count}, {m}, {m}) or ({len(factors.time)}, {count}, {m}, {m}); "
             f"got {given.shape}."
         )
-    return _cholesky(given, float_dtype(network))
+    return upper_factors(given, float_dtype(network))
 
 
-def _cholesky(metrics: Float[np.ndarray, "*shape point i j"], dtype: Any) -> Float[np.ndarray, "*shape point i j"]:
+def upper_factors(metrics: Float[np.ndarray, "*shape point i j"], dtype: Any) -> Float[np.ndarray, "*shape point i j"]:
     """Upper factors; zero where a metric is singular, NaN where it is not positive semi-definite.
 
     Singular is what cannot be told from it in the number type in which the metric was computed, whatever the units of

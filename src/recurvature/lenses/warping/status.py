@@ -5,8 +5,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-OK, NO_INPUT_YET, COLLAPSED, RANK_DEFICIENT, CHART_SINGULARITY, NON_FINITE = range(6)
-STATUS = ("ok", "no_input_yet", "collapsed", "rank_deficient", "chart_singularity", "non_finite")
+OK, NO_INPUT_YET, COLLAPSED, RANK_DEFICIENT, CHART_SINGULARITY, NON_FINITE, PIECEWISE, TOO_FEW_DIMENSIONS = range(8)
+STATUS = (
+    "ok",
+    "no_input_yet",
+    "collapsed",
+    "rank_deficient",
+    "chart_singularity",
+    "non_finite",
+    "piecewise",
+    "too_few_dimensions",
+)
 """What the numbers in a `status` array mean.
 
 - `no_input_yet`: along some coordinate the state has not moved at all.
@@ -14,6 +23,9 @@ STATUS = ("ok", "no_input_yet", "collapsed", "rank_deficient", "chart_singularit
 - `rank_deficient`: some direction has never been told apart, though every coordinate moves the state.
 - `chart_singularity`: the reference metric is singular there (a pole of the chart).
 - `non_finite`: the state or its derivative overflowed, or the solver failed.
+- `piecewise` (curvature only): the number is that of a smooth piece, right there, but the kinks between pieces carry
+  curvature that no point shows.
+- `too_few_dimensions` (curvature only): fewer numbers move than there are coordinates, so that no metric has full rank.
 """
 
 CONDITION_LIMIT = {"float64": 1e7, "float32": 1e3}

@@ -44,6 +44,18 @@ def product(left: Upper, right: Float[np.ndarray, "*more i j"]) -> Float[np.ndar
     return out
 
 
+def inverse(factor: Upper) -> Upper:
+    """The inverses, which are upper triangular; no diagonal entry may be 0."""
+    m = factor.shape[-1]
+    out = np.zeros_like(factor)
+    for j in range(m):
+        out[..., j, j] = 1 / factor[..., j, j]
+        for i in reversed(range(j)):
+            rest = sum(factor[..., i, k] * out[..., k, j] for k in range(i + 1, j + 1))
+            out[..., i, j] = -rest / factor[..., i, i]
+    return out
+
+
 def singular_values(factor: Upper) -> Float[np.ndarray, "*batch k"]:
     """Singular values, the largest first; in closed form up to 2 × 2.
 
