@@ -10,31 +10,37 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError
 from recurvature._precision import float_dtype
+from recurvature.lenses.warping.geodesics.spray import Space, bare
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.systems.tangent import Rows
 
-BLOCK = 256
+MOST = 256
 """Points evaluated at once: enough to make products large, few enough to stay small next to what is kept."""
 
 
-def number_type(immersion: Immersion, *given: Any) -> Any:
-    """The floating-point type of the arrays that an immersion holds; if it holds none, that of the `given` arrays."""
-    for tree in (immersion, given):
+def block_size(count: int, most: int) -> int:
+    """The least power of two that holds `count`, up to `most`: few shapes, few compilations."""
+    return max(1, min(1 << (count - 1).bit_length(), most))
+
+
+def number_type(space: Space, *given: Any) -> Any:
+    """The floating-point type of the arrays that a space holds; if it holds none, that of the `given` arrays."""
+    for tree in (space, given):
         if any(eqx.is_inexact_array(leaf) for leaf in jax.tree.leaves(tree)):
             return jax.dtypes.canonicalize_dtype(float_dtype(tree))
     return jnp.result_type(float)
 
 
-def periods(immersion: Immersion) -> Float[np.ndarray, " m"]:
+def periods(space: Space) -> Float[np.ndarray, " m"]:
     """The period of every coordinate; 0 for those that have none."""
-    return np.array([c.high - c.low if c.periodic else 0.0 for c in immersion.coordinates])
+    return np.array([c.high - c.low if c.periodic else 0.0 for c in space.coordinates])
 
 
-def outside(immersion: Immersion, theta: Float[Any, "*shape m"]) -> np.ndarray:
+def outside(space: Space, theta: Float[Any, "*shape m"]) -> np.ndarray:
     """Which points lie beyond the range of a coordinate that is not periodic (beyond rounding)."""
     theta = np.asarray(theta)
-    low, high = (np.array([getattr(c, end) for c in immersion.coordinates]) for end in ("low", "high"))
-    bounded = np.array([not c.periodic for c in immersion.coordinates])
+    low, high = (np.array([getattr(c, end) for c in space.coordinates]) for end in ("low", "high"))
+    bounded = np.array([not c.periodic for c in space.coordinates])
     slack = 1e3 * np.finfo(theta.dtype).eps * (high - low)
     return (((theta < low - slack) | (theta > high + slack)) & bounded).any(-1)
 
@@ -43,20 +49,20 @@ def rows_at(
     immersion: Immersion, theta: Float[Any, "point m"], order: int, dtype: Any
 ) -> Float[np.ndarray, "c point n"]:
     """Values and derivatives (order 0, 1 or 2) at many points, block by block, in the order of `systems.tangent`."""
-    points = np.asarray(theta, np.dtype(dtype))
-    block = min(BLOCK, len(points))
+    points, space = np.asarray(theta, np.dtype(dtype)), bare(immersion)
+    block = block_size(len(points), MOST)
     parts = []
     for start in range(0, len(points), block):
         chunk = points[start : start + block]
         # the last block is filled up with copies of its last point: one shape, one compilation
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], block - len(chunk), 0)])
-        parts.append(np.asarray(_rows(immersion, jnp.asarray(padded), order))[:, : len(chunk)])
+        parts.append(np.asarray(_rows(space, jnp.asarray(padded), order))[:, : len(chunk)])
     return np.concatenate(parts, axis=1)
 
 
 @eqx.filter_jit
-def _rows(immersion: Immersion, theta: Float[Array, "b m"], order: int) -> Rows:
-    return immersion.rows(theta, order) if order else jax.vmap(immersion)(theta)[None]
+def _rows(space: Immersion, theta: Float[Array, "b m"], order: int) -> Rows:
+    return space.rows(theta, order) if order else jax.vmap(space)(theta)[None]
 
 
 def point_rows(name: str, value: Any, dimension: int) -> Float[np.ndarray, "point m"]:
