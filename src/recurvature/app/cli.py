@@ -153,6 +153,29 @@ def analyze(
 
 
 @app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="Whose claims: the name of a lens, or `all`.")],
+    claim: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this claim; may be repeated.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The paper's own sizes: hours instead of minutes.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for verdicts, report and trained networks.")] = Path(
+        "runs/reproduce"
+    ),
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of data that are no part of the package.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    no_cache: NoCache = False,
+) -> None:
+    """Check the claims of a paper one by one; exit with 1 if one fails. Networks in DIR/parts are used again."""
+    run = begin("reproduce", json, force, no_cache)
+    from recurvature.app import reproduce as reproduction
+
+    request = reproduction.Request(paper, tuple(claim or ()), full, data)
+    raise typer.Exit(reproduction.reproduce(run, out, request))
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Print versions, devices, number types, the cache folder, and what is missing and how to get it."""
     from recurvature.app import doctor as clinic
