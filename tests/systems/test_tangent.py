@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -55,10 +56,19 @@ def smooth(time: Array, theta: Array) -> Array:
 
 PULSES = PulsedInputs(torus("a", "b"), two_pulses, ((0.0, 0.5), (1.0, 1.5)))
 SMOOTH = FunctionInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)), smooth, ())
+factors = jax.jit(gram_factor)
+
+
+def normal(seed: int, *shape: int) -> Array:
+    """Normal numbers; drawn by NumPy, which compiles nothing."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
 POINTS = jnp.asarray([[0.3, 1.1], [2.0, -0.7], [-1.2, 0.4]])
 STEPS, DT = 12, 0.1
 
 
+@eqx.filter_jit
 def states(network: Network, manifold: AbstractInputManifold, theta: Array, steps: int = STEPS) -> Array:
     """The trajectory of one point, (time, n): the plain program that derivatives are taken of."""
     system = network.system
@@ -67,6 +77,7 @@ def states(network: Network, manifold: AbstractInputManifold, theta: Array, step
     return rollout(system, network.x0, jax.vmap(lambda t: manifold.inputs(t, theta))(times))
 
 
+@eqx.filter_jit
 def rows(network: Network, manifold: AbstractInputManifold, theta: Array, order: int = 1, steps: int = STEPS) -> Array:
     """All rows at all times, (time, c, b, n)."""
     system = network.system
@@ -109,17 +120,24 @@ def test_rows_are_the_derivatives_of_the_rollout(name: str, manifold: AbstractIn
     network = NETWORKS[name](rc.key(1))
 
     @jax.jit
-    def both(theta: Array) -> tuple[Array, Array]:
+    def derivatives(theta: Array) -> Array:
         trajectory = functools.partial(states, network, manifold)
         value = jax.vmap(trajectory, out_axes=1)(theta)
         first = jax.vmap(jax.jacfwd(trajectory), out_axes=1)(theta)
         second = jax.vmap(jax.jacfwd(jax.jacfwd(trajectory)), out_axes=1)(theta)
         expected = [value, *(first[..., i] for i in range(2)), *(second[..., i, j] for i, j in pairs(2))]
-        return rows(network, manifold, theta, order=2), jnp.stack(expected, 1)
+        return jnp.stack(expected, 1)
 
-    got, expected = both(POINTS)
+    got = rows(network, manifold, POINTS, order=2)
     # same sums in another order over 12 steps of a contracting map: 1e3 roundings of numbers of order 1 to 10
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(got, derivatives(POINTS), rtol=0, atol=1e-12)
+
+
+@eqx.filter_jit
+def read(manifold: AbstractInputManifold, theta: Array, times: Array) -> tuple[Array, Array]:
+    """The inputs at `times`, and how they move with the point."""
+    at = jax.vmap(lambda t: manifold.inputs(t, theta))(times)
+    return at, jax.vmap(lambda t: jax.jacfwd(lambda p: manifold.inputs(t, p))(theta))(times)
 
 
 def adjoint_jacobian(network: Network, manifold: AbstractInputManifold, theta: Array, steps: int) -> np.ndarray:
@@ -127,8 +145,7 @@ def adjoint_jacobian(network: Network, manifold: AbstractInputManifold, theta: A
     flow = network.system.flow  # type: ignore[attr-defined]
     weight, gain, x = np.asarray(flow.connectivity.dense()), np.asarray(flow.input_weights), np.asarray(network.x0)
     times = jnp.asarray(step_times(manifold, DT, steps))
-    inputs = np.asarray(jax.vmap(lambda t: manifold.inputs(t, theta))(times))
-    moved = np.asarray(jax.vmap(lambda t: jax.jacfwd(lambda p: manifold.inputs(t, p))(theta))(times))
+    inputs, moved = (np.asarray(part) for part in read(manifold, theta, times))
     slopes = []
     for u in inputs:
         slopes.append(1 - np.tanh(x) ** 2)
@@ -152,7 +169,7 @@ def test_variational_adjoint_forward_and_reverse_mode_agree(dtype: type, toleran
         return states(network, PULSES, p, 100)[-1]
 
     routes = {
-        "variational": jax.jit(lambda p: rows(network, PULSES, p[None], steps=100)[-1, 1:, 0].T)(point),
+        "variational": np.asarray(rows(network, PULSES, point[None], steps=100))[-1, 1:, 0].T,
         "jacfwd": jax.jit(jax.jacfwd(final))(point),
         "jacrev": jax.jit(jax.jacrev(final))(point),
     }
@@ -165,14 +182,14 @@ def test_variational_adjoint_forward_and_reverse_mode_agree(dtype: type, toleran
 
 def test_central_differences_approach_the_tangent_with_order_two() -> None:
     network = NETWORKS["current"](rc.key(2))
-    exact = rows(network, SMOOTH, POINTS[:1])[-1, 1, 0]
+    exact = np.asarray(rows(network, SMOOTH, POINTS))[-1, 1, 0]
 
-    def difference(step: float) -> Array:
-        shift = jnp.asarray([step, 0.0])
-        plus, minus = (states(network, SMOOTH, POINTS[0] + s * shift)[-1] for s in (1.0, -1.0))
+    def difference(step: float) -> np.ndarray:
+        shift = np.asarray([step, 0.0])
+        plus, minus = (np.asarray(states(network, SMOOTH, POINTS[0] + s * shift))[-1] for s in (1.0, -1.0))
         return (plus - minus) / (2 * step)
 
-    errors = [float(jnp.abs(difference(h) - exact).max()) for h in (4e-2, 2e-2)]
+    errors = [np.abs(difference(h) - exact).max() for h in (4e-2, 2e-2)]
     # order 2 up to the next term, h² = 2e-3 of it
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.02)
 
@@ -184,19 +201,17 @@ def test_euler_tangents_approach_the_flow_with_order_one() -> None:
     def emit(frame: Frame) -> Array:
         return frame.rows
 
-    exact, solved = propagate_flow(
-        flow.system,  # type: ignore[arg-type]
-        PULSES,
-        theta,
-        start_rows(flow.x0, theta, 1),
-        jnp.asarray([1.0, end]),
-        emit,
-    )
+    @jax.jit
+    def solve(start: Array) -> tuple[Array, Array]:
+        return propagate_flow(flow.system, PULSES, theta, start, jnp.asarray([1.0, end]), emit)  # type: ignore[arg-type]
+
+    exact, solved = solve(start_rows(flow.x0, theta, 1))
     assert bool(solved)
     errors = []
     for dt in (0.05, 0.025, 0.0125):
         network = Network(Euler(flow.system, dt), flow.readout, flow.x0)  # type: ignore[arg-type]
-        errors.append(float(jnp.abs(rows(network, PULSES, theta, steps=round(end / dt))[-1] - exact[-1]).max()))
+        reached = np.asarray(rows(network, PULSES, theta, steps=round(end / dt)))[-1]
+        errors.append(np.abs(reached - np.asarray(exact)[-1]).max())
     orders = np.log2(np.asarray(errors[:-1]) / np.asarray(errors[1:]))
     # order 1 up to the next term, of relative size dt
     np.testing.assert_allclose(orders, 1.0, atol=0.1)
@@ -207,10 +222,13 @@ def test_flow_tangents_of_a_pulsed_integrator_are_the_closed_form() -> None:
     flow = FunctionFlow(lambda x, u: -x + u, 1, 1)
     manifold = PulsedInputs(box(a=(0.0, 1.0)), lambda theta: theta[None], ((0.0, 0.5),))
     theta, times = jnp.asarray([[0.4]]), jnp.asarray([0.25, 0.5, 1.0, 3.0])
-    tangent, _ = propagate_flow(
-        flow, manifold, theta, start_rows(jnp.zeros(1), theta, 1), times, lambda frame: frame.rows[1, 0, 0]
-    )
-    expected = jnp.where(times <= 0.5, 1 - jnp.exp(-times), (jnp.exp(0.5) - 1) * jnp.exp(-times))
+
+    @jax.jit
+    def solve(start: Array) -> Array:
+        return propagate_flow(flow, manifold, theta, start, times, lambda frame: frame.rows[1, 0, 0])[0]
+
+    tangent = solve(start_rows(jnp.zeros(1), theta, 1))
+    expected = np.where(times <= 0.5, 1 - np.exp(-times), (np.exp(0.5) - 1) * np.exp(-times))
     # ten times the relative tolerance of the solver, 1e-8
     np.testing.assert_allclose(tangent, expected, rtol=1e-7)
 
@@ -221,23 +239,23 @@ def test_the_leaky_families_take_the_same_path_as_any_system() -> None:
         system = network.system
         assert isinstance(system, Euler)
         plain = Network(FunctionMap(system.step, system.state_size, 4, DT), network.readout, network.x0)
-        closed, general = (jax.jit(functools.partial(rows, net, SMOOTH, order=2))(POINTS) for net in (network, plain))
+        closed, general = (rows(net, SMOOTH, POINTS, order=2) for net in (network, plain))
         # the same formula in another order of operations
         np.testing.assert_allclose(closed, general, rtol=0, atol=1e-12)
 
 
 def test_a_state_that_starts_on_the_manifold_brings_its_tangents() -> None:
     network = NETWORKS["current"](rc.key(5))
-    embed = jr.normal(rc.key(6), (12, 2))
+    embed = normal(6, 12, 2)
 
     def start(theta: Array) -> Array:
         return jnp.sin(embed @ theta)
 
     theta = POINTS[:1]
-    got = start_rows(start, theta, 2)
+    got, expected = jax.jit(lambda: (start_rows(start, theta, 2), jax.jacfwd(start)(theta[0])))()
     assert got.shape == (n_rows(2, 2), 1, 12)
     # one multiplication and one sine each: rounding
-    np.testing.assert_allclose(got[1:3, 0].T, jax.jacfwd(start)(theta[0]), rtol=1e-14)
+    np.testing.assert_allclose(np.asarray(got)[1:3, 0].T, expected, rtol=1e-14)
     assert network.x0.shape == got.shape[2:]
 
 
@@ -247,17 +265,18 @@ def test_a_map_that_forgets_keeps_the_digits_of_what_is_left() -> None:
     pulse = PulsedInputs(box(a=(0.0, 1.0)), lambda theta: theta[None], ((0.0, 0.1),))
     theta = jnp.ones((1, 1))
     times = jnp.asarray(step_times(pulse, 0.1, 4))
-    got = propagate(weak, pulse, theta, start_rows(jnp.zeros(1), theta, 1), times, lambda frame: frame.rows[1, 0, 0])
+    start = start_rows(jnp.zeros(1), theta, 1)
+    got = jax.jit(lambda: propagate(weak, pulse, theta, start, times, lambda frame: frame.rows[1, 0, 0]))()
     # one product a step
     np.testing.assert_allclose(got, [1.0, 1e-12, 1e-24], rtol=1e-14)
 
 
 def test_gram_factor_keeps_the_digits_that_the_gram_matrix_loses() -> None:
     # singular values 1, 1e-6, 1e-12 by construction; the Gram matrix holds the last one as 1e-24 next to 1
-    q, _ = jnp.linalg.qr(jr.normal(rc.key(7), (40, 3)))
-    p, _ = jnp.linalg.qr(jr.normal(rc.key(8), (3, 3)))
-    vectors = q @ jnp.diag(jnp.asarray([1.0, 1e-6, 1e-12])) @ p.T
-    factor = unpack(np.asarray(gram_factor(vectors.T[:, None])), 3)[0]
+    q, _ = np.linalg.qr(normal(7, 40, 3))
+    p, _ = np.linalg.qr(normal(8, 3, 3))
+    vectors = q @ np.diag([1.0, 1e-6, 1e-12]) @ p.T
+    factor = unpack(np.asarray(factors(jnp.asarray(vectors.T[:, None]))), 3)[0]
     values = np.linalg.svd(factor, compute_uv=False)
     # backward stability: an absolute error of some eps in each singular value
     np.testing.assert_allclose(values, [1.0, 1e-6, 1e-12], rtol=0, atol=1e-15)
@@ -266,41 +285,44 @@ def test_gram_factor_keeps_the_digits_that_the_gram_matrix_loses() -> None:
 
 
 def test_gram_factor_is_the_factor_of_the_gram_matrix() -> None:
-    vectors = jr.normal(rc.key(9), (3, 5, 30))
-    factor = unpack(np.asarray(gram_factor(vectors)), 3)
-    expected = unpack(np.asarray(gram(vectors)), 3)
+    vectors = normal(9, 3, 5, 30)
+    factor = unpack(np.asarray(factors(vectors)), 3)
+    expected = unpack(np.asarray(jax.jit(gram)(vectors)), 3)
     # sums of 30 products
     np.testing.assert_allclose(np.triu(np.swapaxes(factor, -1, -2) @ factor), expected, rtol=0, atol=1e-12)
 
 
 def test_gram_factor_of_a_zero_vector_is_zero_and_differentiable() -> None:
-    vectors = jr.normal(rc.key(10), (2, 1, 6)).at[0].set(0)
-    factor = unpack(np.asarray(gram_factor(vectors)), 2)[0]
+    vectors = normal(10, 2, 1, 6) * jnp.asarray([0.0, 1.0])[:, None, None]
+    factor = unpack(np.asarray(factors(vectors)), 2)[0]
     assert factor[0, 0] == factor[0, 1] == 0
     # one root of a sum of six squares
-    np.testing.assert_allclose(factor[1, 1], jnp.linalg.norm(vectors[1, 0]), rtol=1e-14)
-    assert jnp.isfinite(jax.grad(lambda v: gram_factor(v).sum())(vectors)).all()
+    np.testing.assert_allclose(factor[1, 1], np.linalg.norm(np.asarray(vectors)[1, 0]), rtol=1e-14)
+    assert np.isfinite(jax.jit(jax.grad(lambda v: gram_factor(v).sum()))(vectors)).all()
 
 
 def test_lift_is_the_chain_rule() -> None:
-    first, second = jr.normal(rc.key(11), (6, 4, 3)), jr.normal(rc.key(12), (6, 4, 2))
+    first, second = normal(11, 6, 4, 3), normal(12, 6, 4, 2)
 
     def function(x: Array, u: Array) -> Array:
         return jnp.sin(x[0]) * u + x[1] * x[2] * u**2
 
-    got = lift(function, 2, 2, first, second)
+    got = jax.jit(lambda: lift(function, 2, 2, first, second))()
 
-    def curve(eps: Array, point: int) -> Array:
+    def curve(eps: Array, along: Array, other: Array) -> Array:
         def quadratic(r: Array) -> Array:
             a, b = eps
             return r[0] + a * r[1] + b * r[2] + 0.5 * a * a * r[3] + a * b * r[4] + 0.5 * b * b * r[5]
 
-        return function(quadratic(first[:, point]), quadratic(second[:, point]))
+        return function(quadratic(along), quadratic(other))
 
-    zero = jnp.zeros(2)
+    @jax.jit
+    def derivatives(*point: Array) -> Array:
+        zero, at = jnp.zeros(2), functools.partial(curve, along=point[0], other=point[1])
+        hessian = jax.jacfwd(jax.jacfwd(at))(zero)
+        return jnp.stack([at(zero), *jax.jacfwd(at)(zero).T, *(hessian[:, i, j] for i, j in pairs(2))])
+
     for point in range(4):
-        along = functools.partial(curve, point=point)
-        hessian = jax.jacfwd(jax.jacfwd(along))(zero)
-        expected = jnp.stack([along(zero), *jax.jacfwd(along)(zero).T, *(hessian[:, i, j] for i, j in pairs(2))])
+        expected = derivatives(*(np.asarray(part)[:, point] for part in (first, second)))
         # a handful of products each
-        np.testing.assert_allclose(got[:, point], expected, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(np.asarray(got)[:, point], expected, rtol=0, atol=1e-13)
