@@ -1,5 +1,6 @@
 # Every target does its own set-up: nothing is assumed but Python (3.11 or newer) and make.
-# Variables: PYTHON (which interpreter), VENV (where to install), OUT (where the demo writes), SIZE (of the benchmarks).
+# Variables: PYTHON (which interpreter), VENV (where to install), OUT (where the demo writes), SIZE (of the benchmarks),
+# XLA (flags of the compiler under which the default tests run).
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
@@ -19,10 +20,13 @@ demo: $(VENV)/.core                ## train a network, look at how it warps its 
 # Most of the time of a test goes to compilation: both workers share what they compile, and the next run finds it.
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/xla JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+# A program of a test runs a few times: compiling it well takes longer than running it badly. The arithmetic is the same;
+# `make test XLA=` compiles as users' runs do, and so do `make demo`, `make docs` and the slow tests.
+XLA    ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 PYTEST := $(COMPILED) $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=recurvature,beartype.beartype
 
 test: $(VENV)/.dev                 ## the default test suite
-	$(PYTEST) tests
+	XLA_FLAGS="$(XLA)" $(PYTEST) tests
 
 setup: $(VENV)/.dev               ## everything for development
 
