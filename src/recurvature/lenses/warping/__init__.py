@@ -2,6 +2,9 @@
 
 from recurvature.lenses.warping.attribution import Attribution as Attribution
 from recurvature.lenses.warping.attribution import attribution as attribution
+from recurvature.lenses.warping.comparison import Comparison as Comparison
+from recurvature.lenses.warping.comparison import affine_distance as affine_distance
+from recurvature.lenses.warping.comparison import compare as compare
 from recurvature.lenses.warping.curvature import Curvature as Curvature
 from recurvature.lenses.warping.curvature import LocalGeometry as LocalGeometry
 from recurvature.lenses.warping.curvature import curvature as curvature
@@ -13,6 +16,8 @@ from recurvature.lenses.warping.dimension import DimensionCheck as DimensionChec
 from recurvature.lenses.warping.dimension import ExtendedMetric as ExtendedMetric
 from recurvature.lenses.warping.dimension import dimension_check as dimension_check
 from recurvature.lenses.warping.dimension import extended_metric as extended_metric
+from recurvature.lenses.warping.flatness import Flatness as Flatness
+from recurvature.lenses.warping.flatness import flatness as flatness
 from recurvature.lenses.warping.geodesics.connecting import connect as connect
 from recurvature.lenses.warping.geodesics.curve import Geodesic as Geodesic
 from recurvature.lenses.warping.geodesics.distances import GeodesicDistances as GeodesicDistances
@@ -23,6 +28,8 @@ from recurvature.lenses.warping.geodesics.spray import MetricField as MetricFiel
 from recurvature.lenses.warping.geodesics.status import GEODESIC_STATUS as GEODESIC_STATUS
 from recurvature.lenses.warping.immersion import Immersion as Immersion
 from recurvature.lenses.warping.immersion import immersion as immersion
+from recurvature.lenses.warping.injectivity import Injectivity as Injectivity
+from recurvature.lenses.warping.injectivity import injectivity as injectivity
 from recurvature.lenses.warping.metric import Metric as Metric
 from recurvature.lenses.warping.metric import metric as metric
 from recurvature.lenses.warping.penalties import FieldConstraint as FieldConstraint
@@ -39,3 +46,5 @@ from recurvature.lenses.warping.smoothness import kinks as kinks
 from recurvature.lenses.warping.status import STATUS as STATUS
 from recurvature.lenses.warping.step_size import StepSizeCheck as StepSizeCheck
 from recurvature.lenses.warping.step_size import step_size_check as step_size_check
+from recurvature.lenses.warping.topology import Topology as Topology
+from recurvature.lenses.warping.topology import topology as topology
