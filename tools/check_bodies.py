@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDERS = ("src", "tests", "benchmarks", "tools")
+FOLDERS = ("src", "tests", "benchmarks", "tools", "experiments")
 LONGEST_FUNCTION = 80
 USUAL_FUNCTION = 40
 USUAL_SHARE = 0.9
