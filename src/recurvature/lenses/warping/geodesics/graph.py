@@ -35,6 +35,7 @@ class Graph(NamedTuple):
     length: Float[np.ndarray, " edge"]
     finite: Bool[np.ndarray, " point"]
     metrication: Float[np.ndarray, " point"]
+    dtype: Any
 
 
 def grid_edges(immersion: Immersion, shape: tuple[int, ...], neighbours: int) -> Edges:
@@ -110,7 +111,7 @@ def build(
     ]
     length = np.concatenate([*measured, np.zeros(0)])
     excess = _metrication(np.where(finite[:, None], rows[1:], 0), edges, directions)
-    return Graph(theta, edges, length, finite, excess)
+    return Graph(theta, edges, length, finite, excess, dtype)
 
 
 def _edge_lengths(

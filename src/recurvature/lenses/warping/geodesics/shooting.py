@@ -57,7 +57,7 @@ def geodesic(
     speed = np.linalg.norm(np.einsum("cij,cj->ci", upper, velocities), axis=-1)
     if length is not None:
         velocities, speed = velocities / np.where(speed > 0, speed, 1)[:, None], np.where(speed > 0, 1, 0).astype(dtype)
-    tolerance = _tolerance(space, dtype) if tolerance is None else tolerance
+    tolerance = default_tolerance(space, dtype) if tolerance is None else tolerance
     check_positive(tolerance=tolerance)
     if steps is not None:
         check_count(steps=steps)
@@ -97,7 +97,8 @@ def _total(length: float | None, duration: float | None) -> float:
     return float(duration)
 
 
-def _tolerance(space: Space, dtype: Any) -> float:
+def default_tolerance(space: Space, dtype: Any) -> float:
+    """The tolerance of a solver whose right-hand side has second derivatives of the space."""
     inner = space.function
     if isinstance(inner, StateAt) and isinstance(inner.network.system, AbstractFlow):
         # a state that is smooth to RTOL only has second derivatives with that noise
