@@ -33,6 +33,9 @@ from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.systems.tangent import Frame, Rows
 
+BLOCK = 256
+"""Points of an immersion at work at once."""
+
 
 class AbstractCurvature(AbstractResult):
     r"""Local geometry at points: what is stored, and the tensors that follow from it.
@@ -215,18 +218,18 @@ def local_geometry(
     check_shape("theta", theta, (None, immersion.dimension))
     kinks = kinks_of_immersion(immersion)
     check_smooth(kinks, allow_piecewise=allow_piecewise)
-    given = jnp.asarray(theta)
-    size = jax.eval_shape(immersion, given[0]).shape[0]
-    packed = local.Contact(*(np.asarray(leaf)[None] for leaf in _contact_of(immersion, given)))
+    theta = np.asarray(theta)
+    size = jax.eval_shape(immersion, jnp.asarray(theta[0])).shape[0]
+    packed = _contacts(immersion, theta)
     m, dtype = immersion.dimension, packed.factor.dtype
     longest = np.nanmax(np.linalg.norm(triangular.unpack(packed.factor, m), axis=-2), axis=(0, 1), initial=0)
-    against = np.broadcast_to(np.diag(np.where(longest > 0, longest, 1)), (len(given), m, m))
-    tensors, status = _assess(packed, against, m, size, kinks, dtype, np.ones(len(given), bool))
+    against = np.broadcast_to(np.diag(np.where(longest > 0, longest, 1)), (len(theta), m, m))
+    tensors, status = _assess(packed, against, m, size, kinks, dtype, np.ones(len(theta), bool))
     return LocalGeometry(
-        theta=np.asarray(theta),
+        theta=theta,
         **{name: leaf[0] for name, leaf in tensors._asdict().items()},
         status=status[0],
-        **_named(Grid(np.asarray(theta), (), immersion.coordinates)),
+        **_named(Grid(theta, (), immersion.coordinates)),
         dtype=str(dtype),
         kinks=kinks,
     )
@@ -275,6 +278,15 @@ def _normal_part(
     for _ in range(2):
         second = second - jnp.einsum("bna,bka,bpk->bpn", basis, basis, second)
     return factor, second[:, local.pair_index(m)]
+
+
+def _contacts(immersion: Immersion, theta: Float[np.ndarray, "point m"]) -> local.Contact:
+    """The contacts at points, as those of one time, block by block; the last is filled up with copies."""
+    block = min(len(theta), BLOCK)
+    starts = range(0, len(theta), block)
+    padded = np.concatenate([theta, np.repeat(theta[-1:], -len(theta) % block, 0)])
+    parts = [_contact_of(immersion, jnp.asarray(padded[start : start + block])) for start in starts]
+    return local.Contact(*(np.concatenate(leaves)[None, : len(theta)] for leaves in zip(*parts, strict=True)))
 
 
 @eqx.filter_jit

@@ -64,7 +64,7 @@ def local_tensors(given: Contact, m: int, usable: Bool[np.ndarray, "*batch"], dt
     inverse = triangular.inverse(safe.astype(np.float64))
     christoffel = _product(inverse, keep(np.asarray(given.tangential, np.float64), 2))
     form = triangular.symmetric(triangular.unpack(keep(np.asarray(given.normal, np.float64), 1), len(pairs(m))))
-    scalar, bend = _scalar(inverse, form), _mean(inverse, form)
+    scalar, bend = scalar_curvature(operator(form, m), inverse), _mean(inverse, form)
     error = _rounding(safe, inverse, christoffel, form, scalar, bend) * np.finfo(dtype).eps
     rounded = (christoffel[..., pair_index(m)], form, scalar, error, bend / m)
     masked = [np.where(usable[(...,) + (None,) * (v.ndim - usable.ndim)], v, np.nan).astype(dtype) for v in rounded]
@@ -114,10 +114,22 @@ def riemann(form: Float[np.ndarray, "*batch ij kl"], m: int) -> Float[np.ndarray
 def ricci(
     tensor: Float[np.ndarray, "*batch i j k l"], factor: Float[np.ndarray, "*batch i j"]
 ) -> Float[np.ndarray, "*batch j l"]:
-    r"""$\mathrm{Ric}_{jl} = G^{ik}R_{ijkl}$ (docs eq. W.16); NaN where the tensor is."""
+    r"""$\mathrm{Ric}_{jl} = G^{ik}R_{ijkl}$ with $G = R^\top R$ (docs eq. W.16); NaN where the tensor is."""
     known = np.isfinite(tensor).all((-1, -2, -3, -4))[..., None, None]
-    inverse = triangular.inverse(np.where(known, factor, np.eye(factor.shape[-1])))
+    inverse = triangular.inverse(np.where(known, factor, np.eye(factor.shape[-1], dtype=factor.dtype)))
     return np.einsum("...ia,...ka,...ijkl->...jl", inverse, inverse, tensor)
+
+
+def scalar_curvature(
+    curvature: Float[np.ndarray, "*batch a b"], inverse: triangular.Upper
+) -> Float[np.ndarray, "*batch"]:
+    r"""The curvature operator against the minors of the inverse metric, given $R^{-1}$ (docs eq. W.17)."""
+    areas, count = compound(inverse), curvature.shape[-1]
+    out = np.zeros(curvature.shape[:-2])
+    for a, b in itertools.product(range(count), repeat=2):
+        raised = sum(areas[..., a, c] * areas[..., b, c] for c in range(max(a, b), count))
+        out += 2 * curvature[..., a, b] * raised
+    return out
 
 
 def _product(left: triangular.Upper, right: Float[np.ndarray, "*batch j p"]) -> Float[np.ndarray, "*batch i p"]:
@@ -133,17 +145,6 @@ def _raised(inverse: triangular.Upper) -> Sequence[Float[np.ndarray, "*batch"]]:
     r"""$G^{ij}$ for i ≤ j, in the order of `pairs`."""
     m = inverse.shape[-1]
     return [sum(inverse[..., i, k] * inverse[..., j, k] for k in range(j, m)) for i, j in pairs(m)]
-
-
-def _scalar(inverse: triangular.Upper, form: Float[np.ndarray, "*batch ij kl"]) -> Float[np.ndarray, "*batch"]:
-    """The curvature operator against the minors of the inverse metric (docs eq. W.17)."""
-    m = inverse.shape[-1]
-    curvature, areas = operator(form, m), compound(inverse)
-    out, count = np.zeros(form.shape[:-2]), len(planes(m))
-    for a, b in itertools.product(range(count), repeat=2):
-        raised = sum(areas[..., a, c] * areas[..., b, c] for c in range(max(a, b), count))
-        out += 2 * curvature[..., a, b] * raised
-    return out
 
 
 def _mean(inverse: triangular.Upper, form: Float[np.ndarray, "*batch ij kl"]) -> Float[np.ndarray, "*batch"]:
