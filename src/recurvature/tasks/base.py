@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
@@ -130,11 +130,10 @@ class AbstractTask(eqx.Module):
         Raises `InputError` when none of the trials has an answer.
         """
         check_shape("outputs", outputs, tuple(trials.targets.shape))
-        answerable = ((trials.mask[:, :, None] != 0) & (trials.targets != 0)).any((1, 2))
-        if not answerable.any():
+        right, answerable = map(int, _count(self, jnp.asarray(outputs), trials))
+        if not answerable:
             raise InputError("`trials` hold no trial with an answer: every target is 0. Draw more trials.")
-        right = self.correct(outputs, trials) & answerable
-        return int(right.sum()) / int(answerable.sum())
+        return right / answerable
 
 
 @eqx.filter_jit
@@ -144,3 +143,12 @@ def _trials(task: AbstractTask, key: PRNGKey, n: int) -> Trials:
         return clean
     noise = jr.normal(stream(key, "input noise"), clean.inputs.shape, jnp.float32)
     return dataclasses.replace(clean, inputs=clean.inputs + task.input_noise * noise)
+
+
+@eqx.filter_jit
+def _count(
+    task: AbstractTask, outputs: Float[Array, "trial time o"], trials: Trials
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """How many trials were answered right, of how many that have an answer."""
+    answerable = ((trials.mask[:, :, None] != 0) & (trials.targets != 0)).any((1, 2))
+    return (task.correct(outputs, trials) & answerable).sum(), answerable.sum()
