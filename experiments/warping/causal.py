@@ -24,6 +24,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,9 +127,15 @@ def task_of(levels: int = 11) -> Any:
 
 
 def untrained(seed: int, sizes: Sizes) -> Network:
-    """The network of a seed before training."""
+    """The network of a seed before training: weights of evidence and context drawn for each of the three inputs apart.
+
+    The paper's public code has one input matrix of variance 1/p for each input of p channels (two of one, one of two).
+    """
     weights, _ = training.seed_keys(rc.key(0), seed)
-    return rc.cast(rc.systems.leaky_current(sizes.hidden, inputs=4, outputs=1, key=weights), jnp.float32)
+    network = rc.systems.leaky_current(sizes.hidden, inputs=4, outputs=1, key=weights)
+    scale = jnp.sqrt(4 / jnp.asarray([1.0, 1.0, 2.0, 2.0]))
+    network = eqx.tree_at(lambda net: net.system.flow.input_weights, network, replace_fn=lambda w: w * scale)
+    return rc.cast(network, jnp.float32)
 
 
 def baseline(seed: int, sizes: Sizes) -> Network:

@@ -135,6 +135,7 @@ class RatioConstraint(eqx.Module):
         index = [(k, coordinate_number(on, above), coordinate_number(on, below)) for k, (on, above, below) in each]
         return jnp.stack([lengths[:, k, :, above] - lengths[:, k, :, below] for k, above, below in index], 1)
 
+    @eqx.filter_jit
     def __call__(self, network: Network, trials: Any = None, states: Any = None, outputs: Any = None) -> Array:
         """The value of the constraint, a scalar; trials and activity play no part."""
         del trials, states, outputs
@@ -157,6 +158,7 @@ class FieldConstraint(eqx.Module):
     r"""$R_*^{-1}$ of the target."""
     entries: Entries = eqx.field(static=True)
 
+    @eqx.filter_jit
     def __call__(self, network: Network, trials: Any = None, states: Any = None, outputs: Any = None) -> Array:
         """The value of the constraint, a scalar; trials and activity play no part."""
         del trials, states, outputs
