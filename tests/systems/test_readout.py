@@ -17,8 +17,8 @@ from recurvature.systems.readout import random_gated_readout
 
 def gated(draw, phi="sigmoid", hidden=4, rates=3, outputs=2):
     shapes: Any = [(hidden, rates), (hidden, rates), (hidden,), (hidden,), (outputs, hidden), (outputs,)]
-    parts: Any = [draw(*shape) for shape in shapes]
-    return GatedReadout(*parts, phi)
+    weights = [draw(*shape) for shape in shapes]
+    return GatedReadout(weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], phi)
 
 
 def test_a_gated_readout_is_its_formula_for_any_leading_axes(draw):

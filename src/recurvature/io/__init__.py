@@ -10,6 +10,8 @@ from recurvature.io.layouts import Reading as Reading
 from recurvature.io.layouts import TensorReading as TensorReading
 from recurvature.io.network_files import Imported as Imported
 from recurvature.io.network_files import read_network as read_network
+from recurvature.io.recordings import Recording as Recording
+from recurvature.io.recordings import read_recording as read_recording
 from recurvature.io.specs import TrainSpec as TrainSpec
 from recurvature.io.specs import read_toml as read_toml
 from recurvature.io.specs import register as register

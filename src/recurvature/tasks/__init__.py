@@ -5,12 +5,30 @@ from recurvature.tasks.base import Trials as Trials
 from recurvature.tasks.context import ContextDecision as ContextDecision
 from recurvature.tasks.decision import RandomDots as RandomDots
 from recurvature.tasks.match import DelayedMatch as DelayedMatch
+from recurvature.tasks.memory import AbstractTwoItems as AbstractTwoItems
+from recurvature.tasks.memory import MemorySubtraction as MemorySubtraction
 from recurvature.tasks.memory import WorkingMemory as WorkingMemory
+from recurvature.tasks.reaching import BellCourse as BellCourse
+from recurvature.tasks.reaching import CosinePopulation as CosinePopulation
+from recurvature.tasks.reaching import Reaching as Reaching
+from recurvature.tasks.reaching import explained as explained
+from recurvature.tasks.recipe import Recipe as Recipe
+from recurvature.tasks.recorded import Recorded as Recorded
+from recurvature.tasks.recorded import RecordedReaching as RecordedReaching
+from recurvature.tasks.recorded import TunedReaches as TunedReaches
+from recurvature.tasks.recorded import from_recording as from_recording
+from recurvature.tasks.static import StaticCircle as StaticCircle
+from recurvature.tasks.tuning import Tuning as Tuning
+from recurvature.tasks.tuning import fit_tuning as fit_tuning
+from recurvature.tasks.tuning import tuning_scores as tuning_scores
 
 TASKS: dict[str, type[AbstractTask]] = {
     "context-decision": ContextDecision,
     "random-dots": RandomDots,
     "delayed-match": DelayedMatch,
     "working-memory": WorkingMemory,
+    "memory-subtraction": MemorySubtraction,
+    "static-circle": StaticCircle,
+    "reaching": Reaching,
 }
 """The tasks by their name on the command line."""

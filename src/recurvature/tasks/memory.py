@@ -1,6 +1,8 @@
-"""Two-item working memory: two angles are shown in turn, kept over a delay, and reported in turn."""
+"""Memory of two angles, shown in turn and kept over a delay: report both in turn, or their difference."""
 
+import abc
 import math
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax
@@ -12,35 +14,54 @@ from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import TWO_PI, PulsedInputs, torus
+from recurvature.systems.leaky import leaky_current
 from recurvature.tasks.base import AbstractTask, Phases, Trials
 from recurvature.tasks.context import WARPING
 from recurvature.tasks.draws import balanced, pulsed, whole_steps, window, window_mean
+from recurvature.tasks.recipe import Recipe
 
 
-class WorkingMemory(AbstractTask):
-    r"""Three inputs (cos, sin, go) and two outputs (cos, sin), on a torus of two remembered angles.
+class AbstractTwoItems(AbstractTask):
+    r"""Two angles are shown in turn; after a delay and a go signal, what `reports` says is to be given out.
 
     With slot = `pulse` + `gap`: item $i = 1, 2$ is on for `pulse` from $(i - 1)$ slots on; after a delay, one of
-    `delays`, go is on for `pulse` from 2 slots + delay on; item $i$ is to be reported for `pulse` from
-    $(2 + i)$ slots + delay on; the trial ends with `quiet`, from 5 slots + delay on, in which, as before go, the output
-    should be 0. Every trial has the length of the longest delay, 12.5; what is left of it at the end weighs 0.
+    `delays`, go is on for `pulse` from 2 slots + delay on; response $i$ is due for `pulse` from $(2 + i)$ slots + delay
+    on; the trial ends with `quiet`, one slot after the last response began, in which, as before go, the output should
+    be 0. Every trial has the length of the longest delay; what is left of it at the end weighs 0.
 
-    The weights make the loss of Pellegrino & Chadwick, NeurIPS 2025, the mean square error over the responses plus the
-    mean square over the quiet times (halved, as an average under the weights): 1 in the responses, and the same total
-    over the quiet times of the trial. Angles come from `angles` even ones per item, balanced over pairs and delays, and
-    every trial is turned as a whole by a random angle. `theta` holds the two angles (rad, in [0, 2π)); the delay of a
-    trial shows in its go input.
-
-    Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
+    The weights make the loss the mean square error over the responses plus the mean square over the quiet times
+    (halved, as an average under the weights): 1 in the responses, and the same total over the quiet times of the trial.
     """
 
-    dt: float = eqx.field(static=True, default=0.1)
-    pulse: float = eqx.field(static=True, default=0.5)
-    gap: float = eqx.field(static=True, default=0.5)
-    delays: tuple[float, ...] = eqx.field(static=True, default=(0.5, 1.5, 2.5, 3.5), converter=tuple)
-    quiet: float = eqx.field(static=True, default=4.0)
-    angles: int = eqx.field(static=True, default=6)
-    input_noise: float = eqx.field(static=True, default=0.0)
+    responses: eqx.AbstractClassVar[tuple[str, ...]]
+    """The names of the responses."""
+    turns: eqx.AbstractClassVar[int]
+    """Random angles by which a trial is turned: 1, the same for both items, or 2."""
+
+    # A field or a property of the final class; type checkers are told the read-only half of that.
+    if TYPE_CHECKING:
+
+        @property
+        def pulse(self) -> float: ...  # noqa: D102
+
+        @property
+        def gap(self) -> float: ...  # noqa: D102
+
+        @property
+        def delays(self) -> tuple[float, ...]: ...  # noqa: D102
+
+        @property
+        def quiet(self) -> float: ...  # noqa: D102
+
+        @property
+        def angles(self) -> int: ...  # noqa: D102
+
+    else:
+        pulse: eqx.AbstractVar[float]
+        gap: eqx.AbstractVar[float]
+        delays: eqx.AbstractVar[tuple[float, ...]]
+        quiet: eqx.AbstractVar[float]
+        angles: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:
         whole_steps(self.dt, pulse=self.pulse, gap=self.gap, quiet=self.quiet)
@@ -52,10 +73,9 @@ class WorkingMemory(AbstractTask):
         for delay in self.delays:
             whole_steps(self.dt, delays=delay)
 
-    @property
-    def name(self) -> str:
-        """`working-memory`."""
-        return "working-memory"
+    @abc.abstractmethod
+    def reports(self, angles: Float[Array, "2"]) -> Float[Array, "response 2"]:
+        """What is to be given out in each response, one to a row: (cos, sin) of an angle."""
 
     @property
     def input_size(self) -> int:
@@ -64,14 +84,14 @@ class WorkingMemory(AbstractTask):
 
     @property
     def output_size(self) -> int:
-        """(cos, sin) of the item to report."""
+        """(cos, sin) of the angle to report."""
         return 2
 
     @property
     def steps(self) -> int:
         """Steps of a trial with the longest delay."""
         slot, quiet, delay = whole_steps(self.dt, slot=self._slot, quiet=self.quiet, delays=max(self.delays))
-        return 5 * slot + delay + quiet
+        return (3 + len(self.responses)) * slot + delay + quiet
 
     @property
     def reference(self) -> Citation:
@@ -84,13 +104,12 @@ class WorkingMemory(AbstractTask):
 
     def pulses(self, angles: Float[Array, "2"]) -> Float[Array, "3 3"]:
         """Item 1, item 2 and go, one to a row."""
-        zero = jnp.zeros_like(angles)
-        items = jnp.stack([jnp.cos(angles), jnp.sin(angles), zero], axis=-1)
+        items = jnp.concatenate([_directions(angles), jnp.zeros((2, 1), angles.dtype)], axis=-1)
         go = jnp.asarray([[0, 0, 1]], angles.dtype)
         return jnp.concatenate([items, go])
 
     def _angles(self, key: PRNGKey, pair: Int[Array, "trial 2"]) -> Float[Array, "trial 2"]:
-        turn = TWO_PI * jr.uniform(key, (len(pair), 1), jnp.float32)
+        turn = TWO_PI * jr.uniform(key, (len(pair), self.turns), jnp.float32)
         return jnp.mod(pair.astype(jnp.float32) * (TWO_PI / self.angles) + turn, TWO_PI)
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
@@ -105,25 +124,24 @@ class WorkingMemory(AbstractTask):
         def on(start: Int[Array, " trial"]) -> Float[Array, "trial time"]:
             return window(start, pulse, self.steps)
 
-        pulses = jax.vmap(self.pulses)(theta)
-        inputs = pulsed(pulses, (on(jnp.zeros_like(go)), on(jnp.full_like(go, slot)), on(go)))
-        responses = (on(go + slot), on(go + 2 * slot))
-        clock = jnp.arange(self.steps, dtype=jnp.int32)[None, :] - go[:, None]
-        silent = ((clock < 0) | ((clock >= 3 * slot) & (clock < 3 * slot + quiet))).astype(jnp.float32)
-        mask = responses[0] + responses[1] + silent * (2 * pulse / silent.sum(1))[:, None]
-        return Trials(inputs, pulsed(pulses[:, :2, :2], responses), mask, theta)
+        inputs = pulsed(jax.vmap(self.pulses)(theta), (on(jnp.zeros_like(go)), on(jnp.full_like(go, slot)), on(go)))
+        count = len(self.responses)
+        answering = tuple(on(go + (1 + i) * slot) for i in range(count))
+        clock, end = jnp.arange(self.steps, dtype=jnp.int32)[None, :] - go[:, None], (1 + count) * slot
+        silent = ((clock < 0) | ((clock >= end) & (clock < end + quiet))).astype(jnp.float32)
+        mask = sum(answering, silent * (count * pulse / silent.sum(1))[:, None])
+        return Trials(inputs, pulsed(jax.vmap(self.reports)(theta), answering), mask, theta)
 
     def correct(self, outputs: Float[Array, "trial time o"], trials: Trials) -> Bool[Array, " trial"]:
-        """Which trials report both items to within half the spacing of the angles.
+        """Which trials report every angle to within half the spacing of the angles.
 
-        The report of an item is the direction of the average output over its response window.
+        A report is the direction of the average output over its response window.
         """
         (pulse,) = whole_steps(self.dt, pulse=self.pulse)
         response = (trials.targets != 0).any(-1)
         count = jnp.cumsum(response, axis=1)
-        return self._near(outputs, trials, response & (count <= pulse)) & self._near(
-            outputs, trials, response & (count > pulse)
-        )
+        windows = [response & (count > i * pulse) & (count <= (i + 1) * pulse) for i in range(len(self.responses))]
+        return jnp.stack([self._near(outputs, trials, on) for on in windows]).all(0)
 
     def _near(
         self, outputs: Float[Array, "trial time o"], trials: Trials, on: Bool[Array, "trial time"]
@@ -144,12 +162,95 @@ class WorkingMemory(AbstractTask):
         return {f"delay of {d} tau": {"delay": d} for d in (max(self.delays), min(self.delays))}
 
     def phases(self, *, delay: float | None = None) -> Phases:
-        """Both items, delay, go, both responses, quiet, for one of the task's delays (none: the longest)."""
+        """Both items, delay, go, the responses, quiet, for one of the task's delays (none: the longest)."""
         delay = max(self.delays) if delay is None else delay
         if delay not in self.delays:
             raise InputError(f"`delay` must be one of the task's delays {self.delays}; got {delay!r}.")
         slot, go = self._slot, 2 * self._slot + delay
-        starts = {"item 1": 0.0, "item 2": slot, "go": go, "response 1": go + slot, "response 2": go + 2 * slot}
+        starts = {"item 1": 0.0, "item 2": slot, "go": go}
+        starts |= {name: go + (1 + i) * slot for i, name in enumerate(self.responses)}
+        end = go + (1 + len(self.responses)) * slot
         parts = {name: (start, start + self.pulse) for name, start in starts.items()}
-        parts |= {"delay": (2 * slot, go), "quiet": (go + 3 * slot, go + 3 * slot + self.quiet)}
+        parts |= {"delay": (2 * slot, go), "quiet": (end, end + self.quiet)}
         return dict(sorted(parts.items(), key=lambda part: part[1]))
+
+    def recipe(self) -> Recipe:
+        """A tanh network of 100 units at gain 0.5, all pairs and delays in a batch, Adam at 5e-3, 3000 steps, no noise.
+
+        As in the public code of Pellegrino & Chadwick, whose AdamW has no weight decay and so is Adam. Where that steps
+        by Heun this library trains the Euler map of the same step.
+        """
+        make = lambda key: leaky_current(100, inputs=3, outputs=2, key=key, dt=self.dt, gain=0.5, phi="tanh")  # noqa: E731
+        batch = self.angles**2 * len(self.delays)
+        return Recipe(make, {"steps": 3000, "batch": batch, "learning_rate": 5e-3, "clip_norm": None})
+
+
+def _directions(angles: Float[Array, " item"]) -> Float[Array, "item 2"]:
+    return jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class WorkingMemory(AbstractTwoItems):
+    r"""Three inputs (cos, sin, go) and two outputs (cos, sin), on a torus of two remembered angles.
+
+    The first item is to be reported in the first response, the second in the second. With the default times, those of
+    Pellegrino & Chadwick, NeurIPS 2025: items at 0 and 1, go at 2 + delay, responses at 3 + delay and 4 + delay, the
+    end at 9 + delay; every trial lasts 12.5. See `AbstractTwoItems` for the weights of the loss.
+
+    Angles come from `angles` even ones per item, balanced over pairs and delays, and every trial is turned as a whole
+    by a random angle. `theta` holds the two angles (rad, in [0, 2π)); the delay of a trial shows in its go input.
+
+    Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
+    """
+
+    responses: ClassVar[tuple[str, ...]] = ("response 1", "response 2")
+    turns: ClassVar[int] = 1
+    dt: float = eqx.field(static=True, default=0.1)
+    pulse: float = eqx.field(static=True, default=0.5)
+    gap: float = eqx.field(static=True, default=0.5)
+    delays: tuple[float, ...] = eqx.field(static=True, default=(0.5, 1.5, 2.5, 3.5), converter=tuple)
+    quiet: float = eqx.field(static=True, default=4.0)
+    angles: int = eqx.field(static=True, default=6)
+    input_noise: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def name(self) -> str:
+        """`working-memory`."""
+        return "working-memory"
+
+    def reports(self, angles: Float[Array, "2"]) -> Float[Array, "2 2"]:
+        """Item 1, then item 2."""
+        return _directions(angles)
+
+
+class MemorySubtraction(AbstractTwoItems):
+    r"""Three inputs (cos, sin, go) and two outputs, $(\cos, \sin)(\theta_1 - \theta_2)$ of two remembered angles.
+
+    One go and one response; else as `WorkingMemory`, so that a trial lasts 11.5. The response needs but one angle of
+    the two: the torus may collapse along $\theta_1 + \theta_2$ (Pellegrino & Chadwick, NeurIPS 2025; their times and
+    sizes for this task are not public, and those of `WorkingMemory` stand in).
+
+    Angles come from `angles` even ones per item, balanced over pairs and delays, and either item is turned by a random
+    angle of its own: turned together, only `angles` differences would ever be asked for. `theta` holds the two angles
+    (rad, in [0, 2π)); the delay of a trial shows in its go input.
+
+    Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
+    """
+
+    responses: ClassVar[tuple[str, ...]] = ("response",)
+    turns: ClassVar[int] = 2
+    dt: float = eqx.field(static=True, default=0.1)
+    pulse: float = eqx.field(static=True, default=0.5)
+    gap: float = eqx.field(static=True, default=0.5)
+    delays: tuple[float, ...] = eqx.field(static=True, default=(0.5, 1.5, 2.5, 3.5), converter=tuple)
+    quiet: float = eqx.field(static=True, default=4.0)
+    angles: int = eqx.field(static=True, default=6)
+    input_noise: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def name(self) -> str:
+        """`memory-subtraction`."""
+        return "memory-subtraction"
+
+    def reports(self, angles: Float[Array, "2"]) -> Float[Array, "1 2"]:
+        """The first angle less the second."""
+        return _directions(angles[:1] - angles[1:])
