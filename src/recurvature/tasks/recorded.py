@@ -1,6 +1,6 @@
 """Reaching as it was recorded: decode velocity from real spike counts, and a manifold of reaches from their tuning."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ DYER = Citation(
 )
 
 
+@runtime_checkable
 class Recorded(Protocol):
     """Bins of spike counts and velocity, and where periods of movement begin: `recurvature.io.Recording` is one."""
 
