@@ -16,7 +16,16 @@ import recurvature as rc
 from recurvature import warping
 from recurvature._errors import InputError
 from recurvature.lenses.warping.penalties import square_log_stretches
-from recurvature.systems import ConstantInputs, FunctionMap, LinearReadout, Network, PulsedInputs, box, gru
+from recurvature.systems import (
+    ConstantInputs,
+    FunctionMap,
+    LinearReadout,
+    Network,
+    PulsedInputs,
+    box,
+    leaky_current,
+    vanilla,
+)
 
 SQUARE = ConstantInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)))
 ONCE: dict[str, Any] = {"times": (1.0,), "points": 5, "epsilon": 0.0}
@@ -170,25 +179,25 @@ def _constraints() -> list[Callable[[Network], Array]]:
     ]
 
 
-@pytest.mark.parametrize(("make", "which"), [(rc.systems.leaky_current, (0, 1)), (gru, (0,))])
-def test_gradients_agree_with_central_differences(make: Callable[..., Network], which: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("make", "which"), [(vanilla, 0), (leaky_current, 1)])
+def test_gradients_agree_with_central_differences(make: Callable[..., Network], which: int) -> None:
     network = make(6, inputs=2, outputs=1, key=rc.key(2), dt=0.2)
     weights, rest = eqx.partition(network, eqx.is_inexact_array)
     leaves, tree = jax.tree.flatten(weights)
     ways = jax.tree.unflatten(tree, [jr.normal(jr.key(i), leaf.shape) for i, leaf in enumerate(leaves)])
-    constraints = [_constraints()[i] for i in which]
+    constraint = _constraints()[which]
 
     def along(step: Array) -> Array:
-        return values(constraints, eqx.combine(jax.tree.map(lambda w, d: w + step * d, weights, ways), rest))
+        return constraint(eqx.combine(jax.tree.map(lambda w, d: w + step * d, weights, ways), rest))
 
-    both = jax.jit(lambda step: (jax.jacrev(along)(step), along(step)))
+    both = jax.jit(lambda step: (jax.grad(along)(step), along(step)))
     h = 1e-5
     slopes, ahead, behind = both(jnp.asarray(0.0))[0], both(jnp.asarray(h))[1], both(jnp.asarray(-h))[1]
     difference = (ahead - behind) / (2 * h)
     # error h² times a third derivative of order 100, and rounding 1e-16/h
     np.testing.assert_allclose(slopes, difference, rtol=1e-6, atol=1e-7)
-    # the central difference of these is not rounding
-    assert (np.abs(difference) > 1e-2).all()
+    # the central difference is not rounding
+    assert abs(difference) > 1e-2
 
 
 def test_the_distance_is_smooth_where_singular_values_meet() -> None:
