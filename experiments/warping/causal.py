@@ -12,6 +12,7 @@ penalty looks at T in both contexts. In use:
 - `Sizes(hidden, steps, seeds, …)`: how large. `PLANS[name]`: what each run is; `Plan.length` multiplies `steps`.
 - `table(sizes, names, report=) -> list[Outcome]`: every plan for every seed; the baselines are trained once.
 - `baseline(seed, sizes) -> Network`, `untrained(seed, sizes) -> Network`, `train(plan, seed, sizes, target) -> Fit`.
+- `outcome(name, seed, sizes, baselines) -> Outcome`: one row of the table, with `baselines[seed]` trained before.
 - `look(name, seed, network, sizes, …) -> Outcome`: the numbers of one network. `agreement(a, b)`: of two codes.
 
 Plans whose `source` is "other" take the metric of the baseline of the *next* seed of `sizes.seeds`: another initial
@@ -21,7 +22,7 @@ network, so that only the metric can carry over what was learned.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -115,7 +116,10 @@ class Outcome(NamedTuple):
     c: float
     """The ratio asked for."""
     agreement: float
-    """Of the code with that of the network whose metric was asked for, up to rotation and scale: 1 where equal."""
+    """Of the code with that of the network whose metric was asked for, up to rotation and scale: 1 where equal.
+
+    Of a baseline, with that of the next seed: what two networks agree on that share the task alone.
+    """
     status: str
     form: dict[str, Any] | None
     """What the constraint was, whole."""
@@ -196,22 +200,23 @@ def table(
     report(f"baselines of seeds {sizes.seeds}")
     baselines = {seed: baseline(seed, sizes) for seed in sizes.seeds}
     rows = []
-    for name, (place, seed) in itertools.product(names, enumerate(sizes.seeds)):
+    for name, seed in itertools.product(names, sizes.seeds):
         report(f"{name}, seed {seed}")
-        plan = PLANS[name]
-        source = seed if plan.source == "own" else sizes.seeds[(place + 1) % len(sizes.seeds)]
-        if plan.source == "other" and source == seed:
-            raise ValueError(f"`sizes.seeds` must hold two seeds or more for {name!r}.")
-        rows.append(_outcome(name, seed, sizes, baselines[seed], baselines[source]))
+        rows.append(outcome(name, seed, sizes, baselines))
     return rows
 
 
-def _outcome(name: str, seed: int, sizes: Sizes, own: Network, target: Network) -> Outcome:
+def outcome(name: str, seed: int, sizes: Sizes, baselines: Mapping[int, Network]) -> Outcome:
+    """One plan for one seed, given the baselines of `sizes.seeds` (of this seed, and of the next)."""
+    plan = PLANS[name]
+    following = sizes.seeds[(sizes.seeds.index(seed) + 1) % len(sizes.seeds)]
+    if plan.source == "other" and following == seed:
+        raise ValueError(f"`sizes.seeds` must hold two seeds or more for {name!r}.")
     if name == "untrained":
         return look(name, seed, untrained(seed, sizes), sizes)
     if name == "baseline":
-        return look(name, seed, own, sizes)
-    plan = PLANS[name]
+        return look(name, seed, baselines[seed], sizes, target=None if following == seed else baselines[following])
+    target = baselines[seed if plan.source == "own" else following]
     return look(name, seed, None, sizes, fit=train(plan, seed, sizes, target), target=target)
 
 
@@ -233,6 +238,7 @@ def look(
     rates, states = (_log_ratios(network, task, space) for space in ("rates", "state"))
     constraint = constraint_of(plan, sizes, target)
     asked = plan.constraint != "none"
+    compared = not plan.learns or not asked
     return Outcome(
         plan=name,
         seed=seed,
@@ -244,7 +250,7 @@ def look(
         refit_held_out=_error(refitted, others),
         constraint=float(constraint(network)) if asked else np.nan,
         c=float(constraint.c) if plan.constraint == "ratio" else np.nan,
-        agreement=agreement(network, target) if target is not None and not plan.learns else np.nan,
+        agreement=agreement(network, target) if target is not None and compared else np.nan,
         status="as made" if fit is None else fit.status,
         form=fit.history.penalty_forms[0] if fit is not None and asked else None,
     )
