@@ -1,6 +1,5 @@
 """Run a network: maps by one scan, flows by diffrax with steps onto every declared jump of the input."""
 
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -15,6 +14,7 @@ from recurvature._errors import InputError, check_choice, check_count, check_pos
 from recurvature._keys import PRNGKey
 from recurvature._precision import cast, float_dtype
 from recurvature._result import AbstractResult, Values
+from recurvature.systems.backward import rollout_for_gradient
 from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
 from recurvature.systems.inputs import AbstractInputManifold
 
@@ -58,28 +58,16 @@ def rollout(
     x0: Float[Array, " n"],
     inputs: Float[Array, "time d"],
     kicks: Float[Array, "time n"] | None = None,
-    *,
-    recompute: bool = False,
 ) -> Float[Array, "time n"]:
-    """The states of one trial after each step; `kicks` are added to the state at the end of each step.
-
-    `recompute` makes a backward pass redo what is elementwise in a step and keep only matrix products.
-    """
-    advance = _recomputed_step if recompute else type(system).step
+    """The states of one trial after each step; `kicks` are added to the state at the end of each step."""
 
     def body(x: Array, drive: tuple[Array, Array | None]) -> tuple[Array, Array]:
         u, kick = drive
-        x = advance(system, x, u)
+        x = system.step(x, u)
         x = x if kick is None else x + kick
         return x, x
 
     return jax.lax.scan(body, x0, (inputs, kicks))[1]
-
-
-# Storing less is faster: the memory traffic of saved arrays costs more than tanh. Matrix products are kept.
-@functools.partial(eqx.filter_checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
-def _recomputed_step(system: AbstractMap, x: Array, u: Array) -> Array:
-    return system.step(x, u)
 
 
 def simulate(
@@ -137,9 +125,12 @@ def run_trials(
         shape = (inputs.shape[1], inputs.shape[0], system.state_size)
         kicks = noise.step_std(system.dt, tau) * jr.normal(key, shape, inputs.dtype)
     # Time stays in front until the end, as the scan makes it: the copy is made only where the states are asked for.
-    one = functools.partial(rollout, recompute=recompute)
-    batched = jax.vmap(one, in_axes=(None, None, 1, None if kicks is None else 1), out_axes=1)
-    states = batched(system, network.x0, inputs.swapaxes(0, 1), kicks)
+    in_time = inputs.swapaxes(0, 1)
+    if recompute:
+        states = rollout_for_gradient(system, network.x0, in_time, kicks)
+    else:
+        batched = jax.vmap(rollout, in_axes=(None, None, 1, None if kicks is None else 1), out_axes=1)
+        states = batched(system, network.x0, in_time, kicks)
     outputs = network.readout(jax.vmap(jax.vmap(system.rates))(states))
     return states.swapaxes(0, 1), outputs.swapaxes(0, 1)
 
