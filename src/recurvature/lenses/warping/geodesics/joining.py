@@ -81,18 +81,20 @@ def _contract(along: Nodes, rows: Float[Array, "m node n"]) -> Float[Array, "nod
 
 
 def _nodes(problem: _Problem, inner: Nodes) -> Nodes:
-    return jnp.concatenate([problem.ends[:1], inner * problem.scale[None], problem.ends[1:]])
+    """All nodes in the number type of the ends; the solvers work in that of `inner`, the widest there is."""
+    between = (inner * problem.scale[None]).astype(problem.ends.dtype)
+    return jnp.concatenate([problem.ends[:1], between, problem.ends[1:]])
 
 
 def _residual(inner: Nodes, problem: _Problem) -> Float[Array, "chord n"]:
     r"""$\sqrt{M/E_0}\,(x_{k+1} - x_k)$, of which the energy is half the sum of squares (docs eq. W.30)."""
-    vectors = _vectors(problem.immersion, _nodes(problem, inner))
+    vectors = _vectors(problem.immersion, _nodes(problem, inner)).astype(inner.dtype)
     return jnp.diff(vectors, axis=0) * jnp.sqrt((len(vectors) - 1) / problem.unit)
 
 
 def _gradient(inner: Nodes, problem: _Problem) -> Nodes:
     r"""$\frac M{E_0}\,\partial_ix_k\cdot(2x_k - x_{k-1} - x_{k+1})$ (docs eq. W.31)."""
-    rows = _frames(problem.immersion, _nodes(problem, inner))
+    rows = _frames(problem.immersion, _nodes(problem, inner)).astype(inner.dtype)
     bend = 2 * rows[0, 1:-1] - rows[0, :-2] - rows[0, 2:]
     slope = jnp.einsum("kn,mkn->km", bend, rows[1:, 1:-1])
     return slope * problem.scale[None] * ((rows.shape[1] - 1) / problem.unit)
@@ -100,11 +102,12 @@ def _gradient(inner: Nodes, problem: _Problem) -> Nodes:
 
 def _solve_one(immersion: Immersion, guess: Nodes, scale: Float[Array, " m"]) -> tuple[Nodes, Array, Array]:
     """The nodes, the size of the next Newton step, and the least curvature of the energy over the largest."""
-    start = _vectors(immersion, guess)
+    wide = jnp.result_type(float)
+    start, scale = _vectors(immersion, guess).astype(wide), scale.astype(wide)
     unit = (len(guess) - 1) * jnp.sum(jnp.diff(start, axis=0) ** 2)
     problem = _Problem(immersion, guess[jnp.asarray([0, -1])], scale, jnp.where(unit > 0, unit, 1))
     solver: Any = optx.LevenbergMarquardt(APPROACH, APPROACH, linear_solver=lx.Normal(lx.Cholesky()))
-    first = guess[1:-1] / scale[None]
+    first = guess[1:-1].astype(wide) / scale[None]
     near = optx.least_squares(_residual, solver, first, problem, max_steps=APPROACH_STEPS, throw=False).value
     finish = FINISH[str(guess.dtype)]
     newton: Any = optx.Newton(finish, finish)
