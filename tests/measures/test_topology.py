@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.measures import (
     PERSISTENCE_STATUS,
@@ -216,10 +215,8 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
         persistence(table(polygon(5)))
 
 
-def test_a_barcode_survives_the_disk(tmp_path: Any) -> None:
+def test_a_barcode_survives_being_a_data_set() -> None:
     found = persistence(table(polygon(20)), degrees=1)
-    rc.io.save(found, tmp_path / "bars.zarr")
-    again = rc.io.load(tmp_path / "bars.zarr")
-    assert isinstance(again, Persistence)
+    again = Persistence.from_xarray(found.to_xarray())
     np.testing.assert_array_equal(found.bars(0), again.bars(0))
     assert again.covering_radius == found.covering_radius

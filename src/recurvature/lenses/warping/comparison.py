@@ -169,7 +169,7 @@ def _geometry(immersion: Immersion, points: Points, neighbours: int) -> Geometry
     taken = sample(immersion, points)
     found = geodesic_distances(immersion, points=points, neighbours=neighbours, edges="arc")
     profiles = tuple(line_profile(immersion, taken.grid, a) for a in range(immersion.dimension)) if taken.grid else ()
-    return Geometry(taken, np.asarray(found.distances, float), profiles)
+    return Geometry(taken, np.asarray(found.distances), profiles)
 
 
 def line_profile(immersion: Immersion, grid: tuple[int, ...], coordinate: int) -> Float[np.ndarray, "line node"]:
@@ -221,12 +221,16 @@ def distance_differences(first: Float[Any, "point other"], second: Float[Any, "p
         unit = {"raw": (1.0, 1.0), "max": (a.max(), b.max()), "mean": (a.mean(), b.mean())}[norm]
         gap = np.abs(a / unit[0] - b / unit[1])
         values += [float(gap.mean()), float(gap.max()), float(np.sqrt(np.mean(gap**2)))]
+    # distances that are equal but for rounding share a rank
+    digits = 4 if np.float32 in (np.asarray(first).dtype, np.asarray(second).dtype) else 9
+    a, b = (np.round(v / v.max(), digits) for v in (a, b))
     constant = np.ptp(a) == 0 or np.ptp(b) == 0
     return [*values, float("nan") if constant else 1 - float(scipy.stats.spearmanr(a, b).statistic)]
 
 
 def _pairs(table: Any) -> np.ndarray:
-    table = np.asarray(table, float)
+    """The entries above the diagonal, in float64."""
+    table = np.asarray(table, np.float64)
     return table[np.triu_indices(len(table), 1)]
 
 
@@ -241,11 +245,11 @@ def _summaries(
     """Means over pairs of learned networks: within each group, between groups, and the second over the first."""
     place = [np.flatnonzero((np.array(of) == g) & (learned == 1)) for g in groups]
     between = np.full((len(table), len(groups), len(groups)), np.nan)
-    for a, b in itertools.product(range(len(groups)), repeat=2):
+    for a, b in itertools.combinations_with_replacement(range(len(groups)), 2):
         pairs = [(i, j) for i in place[a] for j in place[b] if i != j]
         if pairs:
             first, second = np.array(pairs).T
-            between[:, a, b] = table[:, first, second].mean(-1)
+            between[:, a, b] = between[:, b, a] = table[:, first, second].mean(-1)
     within = np.diagonal(between, axis1=1, axis2=2).copy()
     baseline = (within[:, :, None] + within[:, None, :]) / 2
     ratio = np.divide(between, baseline, out=np.full_like(between, np.nan), where=baseline > 0)

@@ -103,7 +103,7 @@ def injectivity(immersion: Immersion, *, points: Points, separation: float = 0.2
     check_positive(separation=separation)
     taken = sample(immersion, points)
     scan = closest_pairs(immersion, taken, separation)
-    pairs = [(i, int(scan.partner[i])) for i in np.argsort(scan.closeness) if scan.partner[i] >= 0]
+    pairs = [(int(i), int(scan.partner[i])) for i in np.argsort(scan.closeness) if scan.partner[i] >= 0]
     if not pairs:
         nowhere = np.full(immersion.dimension, np.nan, taken.dtype)
         verdict = "singular" if (taken.status != OK).any() else "injective"

@@ -158,9 +158,15 @@ def normalised_distances(immersion: Immersion, taken: Sample, neighbours: int = 
     tangents = np.moveaxis(taken.rows[1:], 0, -1).astype(float)
     step = edges.step * scale
     ends = [np.linalg.norm(np.einsum("eni,ei->en", tangents[k], step), axis=-1) for k in (edges.first, edges.second)]
-    finite = np.isfinite(taken.rows).all((0, 2))
-    nothing = np.zeros(len(taken.theta))
-    return shortest_paths(Graph(taken.theta, edges, (ends[0] + ends[1]) / 2, finite, nothing)).length
+    graph = Graph(
+        theta=taken.theta,
+        edges=edges,
+        length=(ends[0] + ends[1]) / 2,
+        finite=np.isfinite(taken.rows).all((0, 2)),
+        metrication=np.zeros(len(taken.theta)),
+        dtype=taken.dtype,
+    )
+    return np.asarray(shortest_paths(graph).length, float)
 
 
 def line_lengths(immersion: Immersion, taken: Sample) -> Float[np.ndarray, " m"]:
