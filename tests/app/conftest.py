@@ -1,5 +1,7 @@
 """One small demo for all tests of the app, in a process of its own with a compilation cache of its own."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -56,21 +58,21 @@ def command(environment: dict[str, str]) -> Callable[..., Outcome]:
     return run
 
 
-@pytest.fixture
-def here(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache_home: Path
-) -> Callable[..., Outcome]:
-    """Run the program in this process: for what ends before it computes."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
-
-    def run(*arguments: object) -> Outcome:
-        words = list(map(str, arguments))
-        computing = words and words[0] in ("demo", "train", "inspect", "analyze")
+def ended(*arguments: object) -> Outcome:
+    """Run the program in this process, without its cache: no process to start, and tests share what they compile."""
+    words = list(map(str, arguments))
+    computing = words and words[0] in ("demo", "train", "inspect", "analyze")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = terminal.run(cli.app, [*words, "--no-cache"] if computing else words)
-        said = capsys.readouterr()
-        return Outcome(code, said.out, said.err)
+    return Outcome(code, out.getvalue(), err.getvalue())
 
-    return run
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> Callable[..., Outcome]:
+    """Run the program in this process: for what another command shows to work in a process of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+    return ended
 
 
 @pytest.fixture(scope="session")
@@ -95,10 +97,10 @@ def plain_weights(path: Path, **more: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="session")
-def foreign(command: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an analysis, without a task, of a foreign file with a hostile name in it."""
     folder = tmp_path_factory.mktemp("foreign")
     net = plain_weights(folder / "own.npz", **{ATTACK: np.zeros(3)})
-    done = command("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
+    done = ended("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
     assert done.code == 0, done.err
     return folder / "look"

@@ -1,4 +1,4 @@
-"""Every command end to end, in a process of its own, at sizes that are small."""
+"""Every command end to end, at sizes that are small: demo, train, analyze and doctor in processes of their own."""
 
 import copy
 import importlib.util
@@ -109,11 +109,9 @@ def test_analyze_without_a_task_says_what_it_looked_at(foreign: Path) -> None:
     assert record["numbers"]["geometry"]["constant-inputs"]["coordinates"] == ["input_1", "input_2"]
 
 
-def test_inspect_prints_every_tensor_and_the_certificate(
-    here: Callable[..., Outcome], command: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_inspect_prints_every_tensor_and_the_certificate(here: Callable[..., Outcome], tmp_path: Path) -> None:
     net = plain_weights(tmp_path / "own.npz")
-    done = command("inspect", net)
+    done = here("inspect", net)
     assert done.code == 0, done.err
     assert all(name in done.out for name in ("W_rec", "W_in", "W_out", "6 x 6", "certificate"))
     document = json.loads(here("inspect", net, "--json").out)
@@ -137,13 +135,13 @@ def test_doctor_names_versions_devices_and_the_cache(command: Callable[..., Outc
     ("file", "task", "least"), [("rdm_rank1_512.pt", "random-dots", 0.99), ("dms_rank2_512.pt", "delayed-match", 0.95)]
 )
 def test_published_networks_do_their_task(
-    command: Callable[..., Outcome], tmp_path: Path, file: str, task: str, least: float
+    here: Callable[..., Outcome], tmp_path: Path, file: str, task: str, least: float
 ) -> None:
     if not (DATA / file).exists():
         pytest.skip("the folder shared/data with published networks is not beside this checkout")
     pytest.importorskip("torch", reason="PyTorch files need the extra `torch`")
     out = tmp_path / "look"
-    done = command("analyze", DATA / file, "--task", task, "--points", 2, "--trials", 100, "--out", out, "--json")
+    done = here("analyze", DATA / file, "--task", task, "--points", 2, "--trials", 100, "--out", out, "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["numbers"]["accuracy"] >= least

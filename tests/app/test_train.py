@@ -55,7 +55,7 @@ def test_a_seed_is_the_same_network_alone_and_among_others(monkeypatch: pytest.M
 
 
 def test_a_killed_run_resumes_bit_for_bit(
-    environment: dict[str, str], command: Callable[..., Outcome], tmp_path: Path
+    environment: dict[str, str], command: Callable[..., Outcome], here: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     out = tmp_path / "net.safetensors"
     words = [sys.executable, "-c", PROGRAM, "train", *TINY, "--steps", "1000000", "--out", str(out)]
@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_bit_for_bit(
         process.wait()
     assert not out.exists()
     step = load_checkpoint(checkpoint).step
-    refused = command("train", *TINY, "--steps", step + 50, "--out", out)
+    refused = here("train", *TINY, "--steps", step + 50, "--out", out)
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
     assert "--resume" in refused.err
     resumed = command("train", *TINY, "--steps", step + 50, "--out", out, "--resume", "--json")
