@@ -65,7 +65,7 @@ def local_tensors(given: Contact, m: int, usable: Bool[np.ndarray, "*batch"], dt
     christoffel = _product(inverse, keep(np.asarray(given.tangential, np.float64), 2))
     form = triangular.symmetric(triangular.unpack(keep(np.asarray(given.normal, np.float64), 1), len(pairs(m))))
     scalar, bend = scalar_curvature(operator(form, m), inverse), _mean(inverse, form)
-    error = _rounding(safe, inverse, christoffel, form, scalar, bend) * np.finfo(dtype).eps
+    error = _rounding(safe, inverse, christoffel, form) * np.finfo(dtype).eps
     rounded = (christoffel[..., pair_index(m)], form, scalar, error, bend / m)
     masked = [np.where(usable[(...,) + (None,) * (v.ndim - usable.ndim)], v, np.nan).astype(dtype) for v in rounded]
     return LocalTensors(factor, *masked)
@@ -124,12 +124,13 @@ def scalar_curvature(
     curvature: Float[np.ndarray, "*batch a b"], inverse: triangular.Upper
 ) -> Float[np.ndarray, "*batch"]:
     r"""The curvature operator against the minors of the inverse metric, given $R^{-1}$ (docs eq. W.17)."""
-    areas, count = compound(inverse), curvature.shape[-1]
-    out = np.zeros(curvature.shape[:-2])
-    for a, b in itertools.product(range(count), repeat=2):
-        raised = sum(areas[..., a, c] * areas[..., b, c] for c in range(max(a, b), count))
-        out += 2 * curvature[..., a, b] * raised
-    return out
+    return 2 * np.einsum("...ab,...ab->...", curvature, _minors(inverse))
+
+
+def _minors(inverse: triangular.Upper) -> Float[np.ndarray, "*batch a b"]:
+    r"""The minors of $G^{-1} = R^{-1}R^{-\top}$."""
+    areas = compound(inverse)
+    return np.einsum("...ac,...bc->...ab", areas, areas)
 
 
 def _product(left: triangular.Upper, right: Float[np.ndarray, "*batch j p"]) -> Float[np.ndarray, "*batch i p"]:
@@ -162,18 +163,19 @@ def _rounding(
     inverse: triangular.Upper,
     christoffel: Float[np.ndarray, "*batch k ij"],
     form: Float[np.ndarray, "*batch ij kl"],
-    scalar: Float[np.ndarray, "*batch"],
-    bend: Float[np.ndarray, "*batch"],
 ) -> Float[np.ndarray, "*batch"]:
-    """How many units of rounding of the derivatives the scalar curvature is uncertain by (docs eq. W.18)."""
+    """By how many units of rounding of the derivatives the scalar curvature may be off (docs eq. W.18)."""
     m = factor.shape[-1]
+    at, every = pair_index(m), planes(m)
     lengths = np.sqrt(np.einsum("...ij,...ij->...j", factor, factor))
-    raised = np.sqrt(np.einsum("...ij,...ij->...i", inverse, inverse))
-    spread = np.zeros(scalar.shape)
-    for p, (i, j) in enumerate(pairs(m)):
-        inside = sum(np.abs(christoffel[..., k, p]) * lengths[..., k] for k in range(m))
-        moved = (np.sqrt(np.maximum(form[..., p, p], 0)) + 2 * inside) * raised[..., i] * raised[..., j]
-        spread += (1 if i == j else 2) * moved**2
-    total = np.sqrt(np.maximum(bend**2 - scalar, 0))
-    obliqueness = (lengths * raised).max(-1)
-    return (bend + total) * np.sqrt(spread) + 2 * obliqueness * (bend**2 + total**2) if m > 1 else 0 * scalar
+    oblique = (lengths * np.sqrt(np.einsum("...ij,...ij->...i", inverse, inverse))).max(-1)
+    size = np.sqrt(np.maximum(np.einsum("...pp->...p", form), 0))
+    off = size + 2 * np.einsum("...kp,...k->...p", np.abs(christoffel), lengths)
+    curvature, minors = np.abs(operator(form, m)), np.abs(_minors(inverse))
+    out = np.zeros(form.shape[:-2])
+    for a, (i, j) in enumerate(every):
+        for b, (k, q) in enumerate(every):
+            products = ((at[i, k], at[j, q]), (at[i, q], at[j, k]))
+            moved = sum(off[..., x] * size[..., y] + size[..., x] * off[..., y] for x, y in products)
+            out += 2 * minors[..., a, b] * (moved + 2 * oblique * curvature[..., a, b])
+    return out
