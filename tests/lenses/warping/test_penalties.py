@@ -157,6 +157,15 @@ class Chart(eqx.Module):
         return self.matrix @ theta
 
 
+def test_conditions_are_kept_apart() -> None:
+    charts = [ConstantInputs(SQUARE.domain, Chart(jnp.diag(jnp.asarray(sides)))) for sides in ([1.0, 1.0], [2.0, 1.0])]
+    options: dict[str, Any] = {"average": "pointwise", "space": "state", **ONCE}
+    constraint = warping.ratio_constraint([(charts[0], "a", "b"), (charts[1], "b", "a")], **options)
+    # exact: powers of 2
+    found = constraint.log_ratios(immediate(lambda u: u))
+    np.testing.assert_allclose(found, np.repeat([[[0.0], [-np.log(4.0)]]], 25, 2), rtol=1e-15)
+
+
 def test_the_distance_of_all_entries_is_blind_to_the_chart() -> None:
     one = immediate(lambda u: jnp.tanh(2 * u))
     other = immediate(lambda u: jnp.stack([u[0] + 0.3 * u[1] ** 2, u[1] + 0.3 * jnp.sin(u[0])]))
