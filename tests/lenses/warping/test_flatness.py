@@ -126,6 +126,7 @@ def test_the_additive_residual_is_a_share_of_variance() -> None:
     assert part == pytest.approx(4 * np.sum(product**2) / (4 * np.sum(product**2) + np.sum(centred**2)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_linear_network_that_adds_two_items_has_a_curved_torus() -> None:
     network = rc.systems.leaky_current(8, inputs=4, outputs=1, key=rc.key(1), dt=0.5, phi="identity")
     found = flatness(immersion(network, ConstantInputs(torus("a", "b")), time=1.0), points=8)
@@ -137,12 +138,11 @@ def test_a_linear_network_that_adds_two_items_has_a_curved_torus() -> None:
 
 
 def test_singular_points_are_left_out_and_counted() -> None:
-    ball = rc.systems.sphere()
-    found = flatness(Immersion(ball.embed, ball.coordinates), points=(13, 8))
-    assert found.masked == 16
-    assert np.isnan(found.curvature).sum() == 16
-    # K = 1 elsewhere: the trapezoidal rule of sin over 12 intervals is off by (π/12)²/12
-    assert found.total == pytest.approx(4 * np.pi, rel=0.006)
+    # both circles in one plane: the torus lies folded in it, flat but on the folds, where the angles agree or oppose
+    found = flatness(codes(1.0), points=COUNT)
+    assert found.masked == 2 * COUNT
+    assert np.isnan(found.curvature).sum() == 2 * COUNT
+    assert found.largest < 1e-9
 
 
 def test_a_result_survives_being_a_data_set() -> None:
