@@ -1,6 +1,7 @@
 """Small real results to draw: manifolds of one and two coordinates, periodic ones, masked and broken ones."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -74,6 +75,7 @@ def broken(case: Case) -> Case:
     )
 
 
+@functools.cache
 def all_cases() -> dict[str, Case]:
     """One case to each name of `CASES`."""
     context, memory, dots = rc.tasks.ContextDecision(), rc.tasks.WorkingMemory(dt=0.25), rc.tasks.RandomDots(dt=0.25)

@@ -1,8 +1,9 @@
 """Every figure of every kind of result: drawn without a warning, readable, alone, and the same each time."""
 
+import functools
 import io
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -11,8 +12,9 @@ from matplotlib.axis import Axis, Tick
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from tests.figures.drawing import PLANAR, WARPING, figure_of, labels_of
-from tests.figures.results import CASES, Case
+from tests.figures.results import CASES, Case, all_cases
 
 import recurvature as rc
 from recurvature._errors import InputError
@@ -26,18 +28,53 @@ def drawn(name: str, case: Case) -> Figure:
     return figure
 
 
+def visible_texts(figure: Figure) -> list[Text]:
+    """All texts but those of ticks: ticks beyond the limits of their axis stay undrawn where they are."""
+    of_ticks = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
+    found = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in of_ticks]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def labels_along(axis: Axis) -> list[Text]:
+    """The labels of the major ticks within the limits of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [label for label in labels if label.get_text() and label.get_visible()]
+
+
+class Seen(NamedTuple):
+    """What a reader sees of a drawn figure."""
+
+    page: Bbox
+    labels: list[str]
+    texts: list[tuple[str, Bbox]]
+    ticks: list[list[tuple[float, float]]]
+    """From where to where each label reaches along its axis, axis by axis."""
+
+
+@functools.cache
+def seen(name: str, case: str) -> Seen:
+    """Each figure of each case is drawn once for all that is asked of it."""
+    figure = drawn(name, all_cases()[case])
+    texts = [(str(text), text.get_window_extent()) for text in visible_texts(figure)]
+    ticks = []
+    for ax in figure.get_axes():
+        for axis, along in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+            boxes = [text.get_window_extent() for text in labels_along(axis)]
+            ticks.append(sorted((getattr(box, f"{along}0"), getattr(box, f"{along}1")) for box in boxes))
+    return Seen(figure.bbox.frozen(), labels_of(figure), texts, ticks)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", WARPING)
-def test_every_result_is_drawn_without_a_warning(name: str, case: str, cases: dict[str, Case]) -> None:
-    assert labels_of(drawn(name, cases[case]))
+def test_every_result_is_drawn_without_a_warning(name: str, case: str) -> None:
+    assert seen(name, case).labels
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c != "line"])
 @pytest.mark.parametrize("name", PLANAR)
-def test_every_result_on_two_coordinates_is_drawn_without_a_warning(
-    name: str, case: str, cases: dict[str, Case]
-) -> None:
-    assert labels_of(drawn(name, cases[case]))
+def test_every_result_on_two_coordinates_is_drawn_without_a_warning(name: str, case: str) -> None:
+    assert seen(name, case).labels
 
 
 UNITS = {
@@ -66,39 +103,23 @@ UNITS = {
 
 
 @pytest.mark.parametrize(("case", "name"), [(case, name) for case in UNITS for name in UNITS[case]])
-def test_labels_say_what_is_drawn_and_in_which_units(case: str, name: str, cases: dict[str, Case]) -> None:
-    labels = labels_of(drawn(name, cases[case]))
+def test_labels_say_what_is_drawn_and_in_which_units(case: str, name: str) -> None:
+    labels = seen(name, case).labels
     assert any(UNITS[case][name] in label for label in labels), labels
     if "time" in name or name in ("attribution", "step size", "dimension", "ratio"):
         assert "time (τ)" in labels
 
 
-def visible_texts(figure: Figure) -> list[Text]:
-    """All texts but those of ticks: ticks beyond the limits of their axis stay undrawn where they are."""
-    of_ticks = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
-    found = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in of_ticks]
-    return [text for text in found if text.get_visible() and text.get_text().strip()]
-
-
 @pytest.mark.parametrize("case", ["plane", "torus", "masked"])
 @pytest.mark.parametrize("name", ALL)
-def test_no_text_leaves_the_figure(name: str, case: str, cases: dict[str, Case]) -> None:
-    figure = drawn(name, cases[case])
-    page = figure.bbox
-    for text in visible_texts(figure):
-        box = text.get_window_extent()
+def test_no_text_leaves_the_figure(name: str, case: str) -> None:
+    page = seen(name, case).page
+    for text, box in seen(name, case).texts:
         # two pixels: letters overhang their box
         assert box.x0 > -2, text
         assert box.y0 > -2, text
         assert box.x1 < page.x1 + 2, text
         assert box.y1 < page.y1 + 2, text
-
-
-def labels_along(axis: Axis) -> list[Text]:
-    """The labels of the major ticks within the limits of an axis."""
-    low, high = sorted(axis.get_view_interval())
-    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    return [label for label in labels if label.get_text() and label.get_visible()]
 
 
 FLAT = [name for name in ALL if name != "grid in space"]
@@ -109,12 +130,9 @@ FLAT = [name for name in ALL if name != "grid in space"]
     [(case, name) for case in ("plane", "torus") for name in FLAT]
     + [("line", name) for name in WARPING if name in FLAT],
 )
-def test_tick_labels_keep_apart(case: str, name: str, cases: dict[str, Case]) -> None:
-    for ax in drawn(name, cases[case]).get_axes():
-        for axis, along in ((ax.xaxis, "x"), (ax.yaxis, "y")):
-            boxes = [text.get_window_extent() for text in labels_along(axis)]
-            spans = sorted((getattr(box, f"{along}0"), getattr(box, f"{along}1")) for box in boxes)
-            assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), (along, spans)
+def test_tick_labels_keep_apart(case: str, name: str) -> None:
+    for spans in seen(name, case).ticks:
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), spans
 
 
 @pytest.mark.parametrize("name", ALL)

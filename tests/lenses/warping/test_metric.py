@@ -43,7 +43,7 @@ def jacobians(network: Network, manifold: PulsedInputs, theta: np.ndarray) -> Ar
 def test_metric_is_the_gram_matrix_of_the_jacobian(network: Network, manifold: PulsedInputs) -> None:
     got = metric(network, manifold, points=POINTS, duration=DURATION)
     jacobian = jacobians(network, manifold, POINTS)
-    expected = jnp.einsum("ptni,ptnj->tpij", jacobian, jacobian)
+    expected = np.einsum("ptni,ptnj->tpij", jacobian, jacobian)
     # sums of 30 products of numbers of order 1
     np.testing.assert_allclose(got.metric, expected, rtol=0, atol=1e-13)
     np.testing.assert_allclose(got.time, DT * np.arange(1, 21), rtol=1e-15)
@@ -55,9 +55,9 @@ def test_metric_of_rates_and_readout(network: Network, manifold: PulsedInputs, s
     got = metric(network, manifold, points=POINTS, duration=DURATION, space=space)  # type: ignore[arg-type]
     inputs = rc.systems.sample_inputs(manifold, jnp.asarray(POINTS), dt=DT, steps=20)
     states = rc.systems.simulate(network, inputs).states
-    seen = (1 - np.tanh(states) ** 2)[..., None] * jacobians(network, manifold, POINTS)
+    seen = (1 - np.tanh(states) ** 2)[..., None] * np.asarray(jacobians(network, manifold, POINTS))
     if space == "readout":
-        seen = np.einsum("or,ptri->ptoi", network.readout.weight, seen)
+        seen = np.einsum("or,ptri->ptoi", network.readout.weight, seen)  # type: ignore[attr-defined]
     # sums of 30 products of numbers of order 1
     np.testing.assert_allclose(got.metric, np.einsum("ptni,ptnj->tpij", seen, seen), rtol=0, atol=1e-12)
 
@@ -129,9 +129,10 @@ def test_length_of_a_small_step_is_the_distance_of_the_trajectories(network: Net
     def relative_error(size: float) -> float:
         step = size * np.asarray([0.6, 0.8])
         # centred on the point, so that the cubic term of the squared distance vanishes
-        ends = jnp.asarray(np.stack([POINTS[0] - step / 2, POINTS[0] + step / 2]))
+        ends = np.stack([POINTS[0] - step / 2, POINTS[0] + step / 2])
         states = rc.systems.simulate(network, rc.systems.sample_inputs(manifold, ends, dt=DT, steps=20)).states
-        squared = float(((states[1, -1] - states[0, -1]) ** 2).sum())
+        first, second = np.asarray(states)[:, -1]
+        squared = float(((second - first) ** 2).sum())
         return abs(squared / float(step @ np.asarray(got) @ step) - 1)
 
     # dθᵀ G dθ is the squared distance up to fourth order: the relative error falls with order 2
@@ -153,8 +154,7 @@ def test_linear_flow_has_its_closed_form() -> None:
 
 
 def test_inner_products(network: Network, manifold: PulsedInputs) -> None:
-    key = rc.key(5)
-    square = np.asarray(jr.normal(key, (30, 30)))
+    square = np.random.default_rng(5).normal(size=(30, 30))
     inner = square @ square.T
     jacobian = np.asarray(jacobians(network, manifold, POINTS))
     given = metric(network, manifold, points=POINTS, duration=DURATION, inner=inner).metric
