@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_published_networks_solve_400_noisy_trials(file, name, least, getkey):
     trials = task.trials(getkey(), 400)
     outputs = jnp.asarray(simulate(network, trials.inputs, noise=Noise(0.05), key=getkey()).outputs)
     assert task.accuracy(outputs, trials) >= least
-    right = np.asarray(task.correct(outputs, trials))
+    right = np.asarray(jax.jit(task.correct)(outputs, trials))
     for condition in np.unique(np.asarray(trials.theta), axis=0):
         # each of 10 or 4 conditions has 40 trials or more: solved, not guessed (the chance of 36 of 40 is below 1e-6)
         assert right[(np.asarray(trials.theta) == condition).all(1)].mean() >= 0.9
