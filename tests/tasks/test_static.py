@@ -38,10 +38,11 @@ def test_one_step_from_rest_is_a_feedforward_network(getkey):
     network: Any = task.recipe().network(getkey())
     trials = rc.cast(task.trials(getkey(), 5), float)
     cell = network.system.layers[0]
-    hidden = np.tanh(np.asarray(trials.inputs[:, 0]) @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh)
+    weights, bias = np.asarray(cell.weight_ih), np.asarray(cell.bias_ih) + np.asarray(cell.bias_hh)
+    hidden = np.tanh(np.asarray(trials.inputs[:, 0]) @ weights.T + bias)
     outputs = rc.systems.simulate(network, trials.inputs).outputs
     # sums of five float64 numbers
-    np.testing.assert_allclose(outputs[:, 0], hidden @ network.readout.weight.T, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(outputs[:, 0], hidden @ np.asarray(network.readout.weight).T, rtol=1e-12, atol=1e-14)
 
 
 def test_the_circle_is_stretched_at_the_ends_of_the_arcs(getkey):

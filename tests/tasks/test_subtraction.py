@@ -72,10 +72,16 @@ def test_durations_are_checked_as_in_working_memory():
         dataclasses.replace(MemorySubtraction(), pulse=0.55)
 
 
-@pytest.mark.parametrize("task", [WorkingMemory(), MemorySubtraction(dt=0.05)])
-def test_the_recipe_is_the_published_one(task, getkey):
+@pytest.mark.parametrize(
+    ("task", "gain", "training"),
+    [
+        (WorkingMemory(), 0.5, {"steps": 3000, "batch": 144, "learning_rate": 5e-3, "clip_norm": None}),
+        (MemorySubtraction(dt=0.05), 1.2, {"steps": 1500, "batch": 144, "learning_rate": 2e-3, "clip_norm": 1.0}),
+    ],
+)
+def test_recipes_are_those_that_are_documented(task, gain, training, getkey):
     recipe = task.recipe()
-    assert recipe.training == {"steps": 3000, "batch": 144, "learning_rate": 5e-3, "clip_norm": None}
+    assert recipe.training == training
     network: Any = recipe.network(getkey())
     assert isinstance(network.system, Euler)
     assert isinstance(network.system.flow, LeakyCurrent)
@@ -85,5 +91,5 @@ def test_the_recipe_is_the_published_one(task, getkey):
     flow: Any = network.system.flow
     weights = np.asarray(flow.connectivity.weight)
     assert weights.shape == (100, 100)
-    # the spread of 10⁴ normal numbers of spread gain / sqrt(N) = 0.05: 4 standard errors
-    assert abs(weights.std() / 0.05 - 1) < 4 / np.sqrt(2 * 1e4)
+    # the spread of 10⁴ normal numbers of spread gain / sqrt(N): 4 standard errors
+    assert abs(weights.std() / (gain / 10) - 1) < 4 / np.sqrt(2 * 1e4)

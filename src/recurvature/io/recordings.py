@@ -172,10 +172,13 @@ def _aims(path: Path, name: str, array: np.ndarray, bins: int) -> Int[np.ndarray
 def _in_spikes(values: Float[np.ndarray, "time unit"]) -> tuple[Float[np.ndarray, "time unit"], float]:
     """Counts, and what one spike is in the file: rates are whole multiples of one spike a bin."""
     above = values[values > 0]
-    spike = float(above.min()) if len(above) else 1.0
+    # no bin holds a million spikes: such numbers are none
+    if not len(above) or above.max() / 1e6 > above.min():
+        return values, 1.0
+    spike = float(above.min())
     counts = np.round(values / spike)
-    # quotients of float64 numbers that were products of whole numbers: a few roundings of at most 10⁴
-    exact = np.abs(values / spike - counts).max() < 1e-9 * max(1.0, counts.max())
+    # quotients of float64 numbers that were products of whole numbers: a few roundings of numbers up to a million
+    exact = np.abs(values / spike - counts).max() < 1e-9 * counts.max()
     return (counts, spike) if exact else (values, 1.0)
 
 

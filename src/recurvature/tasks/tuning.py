@@ -8,6 +8,9 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._result import Values
 
+_SOLVER = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-12, "gtol": 1e-5}
+"""A change of likelihood by 1e-12 of itself, far below what one spike changes."""
+
 
 class Tuning(eqx.Module):
     r"""Expected counts a bin $\exp(b_n + s_n|v| + c_n\cdot v)$ at velocity $v$: `offset` b, `speed` s, `direction` c.
@@ -44,22 +47,27 @@ def fit_tuning(
     check_positive(scale=scale)
     design, units = _design(velocity, scale), counts.shape[1]
     # half a spike in all keeps the offset of a silent unit finite
-    start = np.zeros((4, units))
-    start[0] = np.log((counts.sum(0) + 0.5) / len(counts))
+    mean = (counts.sum(0) + 0.5) / len(counts)
+    pulls = ridge * np.array([1e-3, 1, 1, 1])
+    # in these coordinates the curvature at a constant rate is 1 along every direction, whatever the rate of a unit
+    curvature = mean[:, None, None] * (design.T @ design) + np.diag(pulls)
+    factor = np.linalg.inv(np.linalg.cholesky(curvature))
+    offset = np.zeros((units, 4))
+    offset[:, 0] = np.log(mean)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(4, units)
-        log_rate = design @ weights
+        weights = offset + np.einsum("nba,nb->na", factor, flat.reshape(units, 4))
+        log_rate = design @ weights.T
         rate = np.exp(np.minimum(log_rate, 50.0))
-        pull = ridge * weights * np.array([1e-3, 1, 1, 1])[:, None]
-        value = (rate - counts * log_rate).sum() + 0.5 * (pull * weights).sum()
-        return value, (design.T @ (rate - counts) + pull).ravel()
+        value = (rate - counts * log_rate).sum() + 0.5 * (pulls * weights**2).sum()
+        slope = (rate - counts).T @ design + pulls * weights
+        return value, np.einsum("nab,nb->na", factor, slope).ravel()
 
-    found = scipy.optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    found = scipy.optimize.minimize(loss, np.zeros(units * 4), jac=True, method="L-BFGS-B", options=_SOLVER)
     if not found.success:
         raise InputError(f"`counts` could not be fitted by a tuning: {found.message}. Pass a larger `ridge`.")
-    weights = found.x.reshape(4, units)
-    return Tuning(weights[0], weights[1], weights[2:].T, scale)
+    weights = offset + np.einsum("nba,nb->na", factor, found.x.reshape(units, 4))
+    return Tuning(weights[:, 0], weights[:, 1], weights[:, 2:], scale)
 
 
 def _design(velocity: Float[np.ndarray, "time 2"], scale: float) -> Float[np.ndarray, "time 4"]:
