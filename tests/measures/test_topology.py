@@ -199,7 +199,7 @@ def test_float32_tables_give_float32_bars() -> None:
         (np.ones((2, 2)) - np.eye(2), {"noise": -1.0}, "`noise`"),
         (np.ones((2, 2)) - np.eye(2), {"factor": 0.0}, "`factor`"),
         (np.ones((2, 2)) - np.eye(2), {"degrees": 0}, "`degrees`"),
-        (np.ones((2, 2)) - np.eye(2), {"landmarks": -3}, "`count`"),
+        (np.ones((2, 2)) - np.eye(2), {"landmarks": 0}, "`count`"),
     ],
 )
 def test_misuse_names_the_argument(distances: np.ndarray, options: dict[str, Any], message: str) -> None:

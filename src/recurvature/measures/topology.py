@@ -82,6 +82,8 @@ def farthest_points(
     """
     check_count(count=count)
     table = np.asarray(distances)
+    if not 0 <= start < len(table):
+        raise InputError(f"`start` must be one of the {len(table)} points; got {start}.")
     chosen, nearest = [start], table[start].copy()
     for _ in range(min(count, len(table)) - 1):
         chosen.append(int(nearest.argmax()))
@@ -116,7 +118,7 @@ def persistence(
     table = _check_distances(distances)
     if not (np.isfinite(noise) and noise >= 0):
         raise InputError(f"`noise` must be a finite number of at least 0; got {noise!r}.")
-    chosen, radius = farthest_points(table, landmarks or len(table))
+    chosen, radius = farthest_points(table, len(table) if landmarks is None else landmarks)
     small = table[np.ix_(chosen, chosen)]
     diagrams = _ripser(small, degrees)
     components, scale = _components(diagrams[0][:, 1], factor, noise)

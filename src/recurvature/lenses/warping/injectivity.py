@@ -23,7 +23,7 @@ from recurvature.systems.inputs import Coordinate
 ON_ITSELF = {"float64": 1e-6, "float32": 1e-2}
 """Distance of two refined states, relative to the spacing of the sample, below which they count as one."""
 CANDIDATES = 8
-STEPS = 100
+STEPS = 50
 
 
 class Injectivity(AbstractResult):
@@ -108,7 +108,7 @@ def injectivity(immersion: Immersion, *, points: Points, separation: float = 0.2
         nowhere = np.full(immersion.dimension, np.nan, taken.dtype)
         verdict = "singular" if (taken.status != OK).any() else "injective"
         return _result(taken, scan, nowhere, nowhere, np.nan, np.nan, verdict, separation)
-    refined = [_refine(immersion, taken, scan, pair, separation) for pair in _distinct(immersion, taken, pairs)]
+    refined = _refine(immersion, taken, scan, np.array(_distinct(immersion, taken, pairs)), separation)
     best = min(refined, key=lambda pair: pair.relative)
     verdict = "near_miss" if np.nanmin(scan.closeness) < 1 else "injective"
     verdict = "self_intersecting" if best.relative < ON_ITSELF[str(np.dtype(taken.dtype))] else verdict
@@ -138,7 +138,7 @@ def closest_pairs(immersion: Immersion, taken: Sample, separation: float) -> Sca
     np.fill_diagonal(chords, np.inf)
     spacing = np.where(apart <= separation, chords, np.inf).min(1)
     if regular.any() and not np.isfinite(spacing[regular]).any():
-        raise InputError(f"no two `points` are nearer than `separation` = {separation}: take more points.")
+        raise InputError(f"no two `points` are within {separation} of the ranges of the coordinates: take more points.")
     far = np.where(apart > separation, chords, np.inf)
     with np.errstate(invalid="ignore"):
         relative = far / np.maximum(spacing[:, None], spacing[None])
@@ -174,38 +174,52 @@ def _distinct(immersion: Immersion, taken: Sample, pairs: list[tuple[int, int]])
     return kept
 
 
-def _refine(immersion: Immersion, taken: Sample, scan: Scan, pair: tuple[int, int], separation: float) -> _Pair:
-    """Move two states towards each other as far as they go; back to the start if their coordinates meet."""
-    start = np.asarray(taken.theta[list(pair)], taken.dtype)
-    spacing = float(max(scan.spacing[list(pair)]))
-    ends = np.asarray(_approach(immersion, jnp.asarray(start), _low_high(immersion, taken.dtype)))
-    apart = float(chart_distance(immersion.coordinates, ends[0], ends[1]))
-    if not np.isfinite(ends).all() or apart <= separation:
-        ends = start
-    states = rows_at(immersion, ends, 0, taken.dtype)[0].astype(float)
-    distance = float(np.linalg.norm(states[0] - states[1]))
-    return _Pair(ends[0], ends[1], distance, distance / spacing)
+def _refine(
+    immersion: Immersion, taken: Sample, scan: Scan, pairs: Int[np.ndarray, "pair 2"], separation: float
+) -> list[_Pair]:
+    """Move the states of pairs towards each other as far as they go; back to the start if their coordinates meet."""
+    start = taken.theta[pairs]
+    ends = np.asarray(_approach(immersion, jnp.asarray(start), _low_high(immersion), taken.dtype))
+    apart = chart_distance(immersion.coordinates, ends[:, 0], ends[:, 1])
+    kept = np.isfinite(ends).all((1, 2)) & (apart > separation)
+    ends = np.where(kept[:, None, None], ends, start).astype(taken.dtype)
+    states = rows_at(immersion, ends.reshape(-1, immersion.dimension), 0, taken.dtype)[0].astype(float)
+    distance = np.linalg.norm(states[0::2] - states[1::2], axis=-1)
+    relative = distance / scan.spacing[pairs].max(1)
+    return [_Pair(e[0], e[1], float(d), float(r)) for e, d, r in zip(ends, distance, relative, strict=True)]
 
 
-def _low_high(immersion: Immersion, dtype: Any) -> Float[Array, "2 m"]:
+def _low_high(immersion: Immersion) -> Float[Array, "2 m"]:
     """Between which ends a coordinate may move: a periodic one anywhere."""
     ends = [(-np.inf, np.inf) if c.periodic else (c.low, c.high) for c in immersion.coordinates]
-    return jnp.asarray(np.array(ends).T, dtype)
+    return jnp.asarray(np.array(ends).T)
 
 
 @eqx.filter_jit
-def _approach(immersion: Immersion, start: Float[Array, "2 m"], ends: Float[Array, "2 m"]) -> Float[Array, "2 m"]:
+def _approach(
+    immersion: Immersion, start: Float[Array, "pair 2 m"], ends: Float[Array, "2 m"], dtype: Any
+) -> Float[Array, "pair 2 m"]:
+    """The nearest states from each start, by Levenberg–Marquardt steps, all pairs at once.
+
+    Its linear algebra is in the widest number type there is, states are in that of the immersion.
+    """
+
     def inside(theta: Float[Array, "2 m"]) -> Float[Array, "2 m"]:
         return jnp.clip(theta, ends[:1], ends[1:])
 
     def gap(theta: Float[Array, "2 m"], _: None) -> Float[Array, " n"]:
-        first, second = jax.vmap(immersion)(inside(theta))
-        return first - second
+        first, second = jax.vmap(immersion)(inside(theta).astype(dtype))
+        return (first - second).astype(theta.dtype)
 
-    tolerance = float(jnp.finfo(start.dtype).eps)
+    # steps this small change a distance by their square
+    tolerance = float(jnp.finfo(dtype).eps) ** 0.5
     solver: Any = optx.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
-    found: Any = optx.least_squares(gap, solver, start, None, {"jac": "fwd"}, max_steps=STEPS, throw=False)
-    return inside(found.value)
+
+    def one(pair: Float[Array, "2 m"]) -> Float[Array, "2 m"]:
+        found: Any = optx.least_squares(gap, solver, pair, None, {"jac": "fwd"}, max_steps=STEPS, throw=False)
+        return inside(found.value)
+
+    return jax.vmap(one)(start)
 
 
 def _result(
