@@ -112,8 +112,8 @@ def _after_the_fact(network: Network, manifold: PulsedInputs, space: Any) -> np.
     return np.asarray(whole.metric)[at] + SITES["epsilon"] * np.eye(2)
 
 
-@pytest.mark.parametrize("space", ["rates", "readout"])
-def test_values_are_those_of_the_metric_after_the_fact(network: Network, manifold: PulsedInputs, space: Any) -> None:
+def test_values_are_those_of_the_metric_after_the_fact(network: Network, manifold: PulsedInputs) -> None:
+    space: Any = "rates"
     metrics = _after_the_fact(network, manifold, space)
     # two conditions on one manifold, so that both the order and the direction of the ratio are seen
     conditions: Any = [(manifold, "a", "b"), (manifold, 1, 0)]
@@ -133,19 +133,21 @@ def test_a_field_is_compared_as_squared_logarithms(network: Network, manifold: P
     other = rc.systems.leaky_current(30, inputs=4, outputs=2, key=rc.key(5), dt=0.1, gain=1.2)
     wanted, got = (_after_the_fact(each, manifold, "rates") for each in (other, network))
     sites: dict[str, Any] = {"space": "rates", **SITES}
-    which: tuple[Any, ...] = ("diagonal", "all")
-    constraints = [warping.field_constraint([manifold], other, entries=entries, **sites) for entries in which]
+    # one target given by a network, the other by its metrics
     bare = wanted[:, None] - 0.01 * np.eye(2)
-    constraints.append(warping.field_constraint([manifold], bare, entries="all", **sites))
+    constraints = [
+        warping.field_constraint([manifold], other, entries="diagonal", **sites),
+        warping.field_constraint([manifold], bare, entries="all", **sites),
+    ]
     logs = [np.log(got[..., i, i] / wanted[..., i, i]) for i in (0, 1)]
     pairs = zip(got.reshape(-1, 2, 2), wanted.reshape(-1, 2, 2), strict=True)
     spectra = np.square([np.log(scipy.linalg.eigvalsh(g, w)) for g, w in pairs])
-    expected = [np.mean(np.square(logs)), np.mean(spectra), np.mean(spectra)]
+    expected = [np.mean(np.square(logs)), np.mean(spectra)]
     # two orders of summation, and an eigenvalue solver against singular values of a factor
     np.testing.assert_allclose(values(constraints, network), expected, rtol=1e-10)
-    own = [warping.field_constraint([manifold], network, entries=entries, **sites) for entries in which]
+    own = warping.field_constraint([manifold], network, entries="all", **sites)
     # the square of rounding
-    assert float(values(own, network).max()) < 1e-25
+    assert float(own(network)) < 1e-25
 
 
 class Chart(eqx.Module):
@@ -180,8 +182,8 @@ def test_the_distance_of_all_entries_is_blind_to_the_chart() -> None:
 
 
 def _constraints() -> list[Callable[[Network], Array]]:
-    sites: dict[str, Any] = {"times": (0.4, 1.0), "points": 2, "epsilon": 1e-3, "space": "rates"}
-    target = np.broadcast_to(np.array([[2.0, 0.3], [0.3, 1.0]]), (2, 1, 4, 2, 2))
+    sites: dict[str, Any] = {"times": (0.6,), "points": 2, "epsilon": 1e-3, "space": "rates"}
+    target = np.broadcast_to(np.array([[2.0, 0.3], [0.3, 1.0]]), (1, 1, 4, 2, 2))
     return [
         warping.ratio_constraint([(SQUARE, "a", "b")], average="means", **sites),
         warping.field_constraint([SQUARE], target, entries="all", **sites),
