@@ -1,8 +1,9 @@
-"""Surfaces whose curvature is known, shared by the tests of local geometry."""
+"""Surfaces whose curvature is known, shared by the tests of local geometry: one program for all of them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -10,11 +11,30 @@ from jaxtyping import Array
 from recurvature.lenses.warping import Immersion
 from recurvature.systems import torus
 
+COUNT, RADIUS = 20, 1.5
+TERMS = ("a", "b", "aa", "bb", "cosa", "sina", "cosb", "sinb", "cosacosb", "sinacosb", "cosasinb", "sinasinb")
+
+
+class Combination(eqx.Module):
+    """Weighted sums of `TERMS`: the weights are data, so that surfaces share what they compile."""
+
+    weights: Array
+
+    def __call__(self, t: Array) -> Array:
+        a, b = t
+        ca, sa, cb, sb = jnp.cos(a), jnp.sin(a), jnp.cos(b), jnp.sin(b)
+        terms = jnp.stack([a, b, a * a, b * b, ca, sa, cb, sb, ca * cb, sa * cb, ca * sb, sa * sb])
+        return self.weights.astype(t.dtype) @ terms
+
+
+def combination(*rows: dict[str, float]) -> Combination:
+    return Combination(jnp.asarray([[row.get(term, 0.0) for term in TERMS] for row in [*rows, {}][:4]]))
+
 
 class Surface(NamedTuple):
     """An immersion with its Gaussian curvature, its mean curvature, and a box of good points."""
 
-    function: Callable[[Array], Array]
+    function: Combination
     gaussian: Callable[[np.ndarray], np.ndarray]
     mean: Callable[[np.ndarray], np.ndarray]
     low: tuple[float, float]
@@ -24,29 +44,8 @@ class Surface(NamedTuple):
     def immersion(self) -> Immersion:
         return Immersion(self.function, torus("a", "b").coordinates)
 
-    def points(self, count: int = 20) -> np.ndarray:
-        return np.random.default_rng(0).uniform(self.low, self.high, (count, 2))
-
-
-RADIUS = 1.5
-
-
-def sphere(t: Array) -> Array:
-    sine = jnp.sin(t[0])
-    return RADIUS * jnp.stack([sine * jnp.cos(t[1]), sine * jnp.sin(t[1]), jnp.cos(t[0])])
-
-
-def ring(t: Array) -> Array:
-    far = 2 + jnp.cos(t[1])
-    return jnp.stack([far * jnp.cos(t[0]), far * jnp.sin(t[0]), jnp.sin(t[1])])
-
-
-def clifford(t: Array) -> Array:
-    return jnp.stack([jnp.cos(t[0]), jnp.sin(t[0]), jnp.cos(t[1]), jnp.sin(t[1])])
-
-
-def saddle(t: Array) -> Array:
-    return jnp.stack([t[0], t[1], t[0] ** 2 - t[1] ** 2])
+    def points(self) -> np.ndarray:
+        return np.random.default_rng(0).uniform(self.low, self.high, (COUNT, 2))
 
 
 def _saddle_mean(t: np.ndarray) -> np.ndarray:
@@ -56,17 +55,31 @@ def _saddle_mean(t: np.ndarray) -> np.ndarray:
 
 SURFACES = {
     "sphere": Surface(
-        sphere, lambda t: np.full(len(t), RADIUS**-2), lambda t: np.full(len(t), 1 / RADIUS), (0.3, 0.0), (2.8, 6.2)
+        combination({"sinacosb": RADIUS}, {"sinasinb": RADIUS}, {"cosa": RADIUS}),
+        lambda t: np.full(len(t), RADIUS**-2),
+        lambda t: np.full(len(t), 1 / RADIUS),
+        (0.3, 0.0),
+        (2.8, 6.2),
     ),
     "ring": Surface(
-        ring,
+        combination({"cosa": 2, "cosacosb": 1}, {"sina": 2, "sinacosb": 1}, {"sinb": 1}),
         lambda t: np.cos(t[:, 1]) / (2 + np.cos(t[:, 1])),
         lambda t: np.abs(1 + np.cos(t[:, 1]) / (2 + np.cos(t[:, 1]))) / 2,
         (0.0, 0.0),
         (6.2, 6.2),
     ),
     "clifford": Surface(
-        clifford, lambda t: np.zeros(len(t)), lambda t: np.full(len(t), 0.5**0.5), (0.0, 0.0), (6.2, 6.2)
+        combination({"cosa": 1}, {"sina": 1}, {"cosb": 1}, {"sinb": 1}),
+        lambda t: np.zeros(len(t)),
+        lambda t: np.full(len(t), 0.5**0.5),
+        (0.0, 0.0),
+        (6.2, 6.2),
     ),
-    "saddle": Surface(saddle, lambda t: -4 / (1 + 4 * (t**2).sum(1)) ** 2, _saddle_mean, (-1.0, -1.0), (1.0, 1.0)),
+    "saddle": Surface(
+        combination({"a": 1}, {"b": 1}, {"aa": 1, "bb": -1}),
+        lambda t: -4 / (1 + 4 * (t**2).sum(1)) ** 2,
+        _saddle_mean,
+        (-1.0, -1.0),
+        (1.0, 1.0),
+    ),
 }

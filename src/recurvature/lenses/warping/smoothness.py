@@ -134,8 +134,10 @@ def _custom(equation: core.JaxprEqn, inputs: list[Dependence], order: int) -> li
         return values
     part_of = {a: part for a, part in zip(equation.invars, inputs, strict=True) if not isinstance(a, core.Literal)}
     names = list(part_of)
-    alone = core.jaxpr_as_fun(core.ClosedJaxpr(core.Jaxpr((), names, equation.outvars, [equation]), ()))
     active = [k for k, part in enumerate(part_of.values()) if part is not None]
+    own = _open(equation.params["call_jaxpr"])
+    program = own.replace(constvars=[], invars=names, outvars=equation.outvars, eqns=[equation])
+    alone = core.jaxpr_as_fun(core.ClosedJaxpr(program, ()))
 
     def derivative(arguments: list[Any], directions: list[Any]) -> Any:
         def function(*some: Any) -> Any:
