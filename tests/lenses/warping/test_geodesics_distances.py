@@ -138,6 +138,7 @@ def test_a_state_that_does_not_move_has_no_distances_but_zero() -> None:
     assert np.isinf(found.metrication).all()
 
 
+@pytest.mark.slow
 def test_float32_stays_float32(manifold: PulsedInputs) -> None:
     network = rc.cast(rc.systems.leaky_current(30, inputs=4, outputs=2, key=rc.key(0), dt=0.1, gain=1.2), jnp.float32)
     at = immersion(network, rc.cast(manifold, jnp.float32), time=1.7)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from recurvature._errors import InputError, check_positive, check_shape
 from recurvature.lenses.warping.geodesics.curve import Geodesic, chart_fields, curve_status
 from recurvature.lenses.warping.geodesics.joining import Solved, solve
-from recurvature.lenses.warping.geodesics.sampling import number_type, periods, point_rows, rows_at
+from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows, rows_at
 from recurvature.lenses.warping.geodesics.spray import factors
 from recurvature.lenses.warping.geodesics.status import BOUNDARY, CONJUGATE, OK
 from recurvature.lenses.warping.immersion import Immersion
@@ -31,8 +31,8 @@ class Measured(NamedTuple):
 
 def connect(
     immersion: Immersion,
-    start: Float[Any, "*pair m"],
-    end: Float[Any, "*pair m"],
+    start: PointLike,
+    end: PointLike,
     *,
     segments: int = 32,
     windings: int | tuple[tuple[int, ...], ...] = 1,

@@ -85,11 +85,11 @@ def curve_status(
     solved: Bool[np.ndarray, " curve"],
 ) -> Int[np.ndarray, " curve"]:
     """The reason code of every curve, from its points, the metric factors there, and whether its solver succeeded."""
-    finite = np.isfinite(theta).all((-1, -2)) & np.isfinite(upper).all((-1, -2, -3))
-    safe = np.where(finite[:, None, None, None], upper, np.eye(theta.shape[-1]))
+    reached, measured = np.isfinite(theta).all(-1), np.isfinite(upper).all((-1, -2))
+    safe = np.where(measured[..., None, None], upper, np.eye(theta.shape[-1]))
     stretch = np.linalg.svd(safe, compute_uv=False)
     singular = (stretch[..., -1] * CONDITION_LIMIT[str(theta.dtype)] <= stretch[..., 0]).any(-1)
     status = np.where(outside(space, theta).any(-1), BOUNDARY, OK)
-    status = np.where(solved, status, NOT_CONVERGED)
+    status = np.where(solved & reached.all(-1), status, NOT_CONVERGED)
     status = np.where(singular, SINGULAR, status)
-    return np.where(finite, status, NON_FINITE)
+    return np.where((measured | ~reached).all(-1), status, NON_FINITE)

@@ -20,6 +20,8 @@ from recurvature.lenses.warping.geodesics.spray import bare
 from recurvature.lenses.warping.immersion import Immersion
 
 Nodes = Float[Array, "node m"]
+Inner = Float[Array, "inner m"]
+"""All nodes but the two ends, in units of the ranges of the coordinates."""
 
 APPROACH, APPROACH_STEPS = 1e-4, 100
 """Of Levenberg–Marquardt: relative change at which it hands over to Newton, and steps it is given."""
@@ -80,19 +82,19 @@ def _contract(along: Nodes, rows: Float[Array, "m node n"]) -> Float[Array, "nod
     return jnp.einsum("km,mkn->kn", along, rows)
 
 
-def _nodes(problem: _Problem, inner: Nodes) -> Nodes:
+def _nodes(problem: _Problem, inner: Inner) -> Nodes:
     """All nodes in the number type of the ends; the solvers work in that of `inner`, the widest there is."""
     between = (inner * problem.scale[None]).astype(problem.ends.dtype)
     return jnp.concatenate([problem.ends[:1], between, problem.ends[1:]])
 
 
-def _residual(inner: Nodes, problem: _Problem) -> Float[Array, "chord n"]:
+def _residual(inner: Inner, problem: _Problem) -> Float[Array, "chord n"]:
     r"""$\sqrt{M/E_0}\,(x_{k+1} - x_k)$, of which the energy is half the sum of squares (docs eq. W.30)."""
     vectors = _vectors(problem.immersion, _nodes(problem, inner)).astype(inner.dtype)
     return jnp.diff(vectors, axis=0) * jnp.sqrt((len(vectors) - 1) / problem.unit)
 
 
-def _gradient(inner: Nodes, problem: _Problem) -> Nodes:
+def _gradient(inner: Inner, problem: _Problem) -> Inner:
     r"""$\frac M{E_0}\,\partial_ix_k\cdot(2x_k - x_{k-1} - x_{k+1})$ (docs eq. W.31)."""
     rows = _frames(problem.immersion, _nodes(problem, inner)).astype(inner.dtype)
     bend = 2 * rows[0, 1:-1] - rows[0, :-2] - rows[0, 2:]

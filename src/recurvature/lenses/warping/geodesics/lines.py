@@ -9,7 +9,7 @@ from jaxtyping import Float
 from recurvature._errors import InputError, check_count, unknown
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.geodesics.curve import chart_fields
-from recurvature.lenses.warping.geodesics.sampling import number_type, point_rows, rows_at
+from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, point_rows, rows_at
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.lenses.warping.metric import WARPING
 
@@ -45,7 +45,7 @@ def arc_length(
     immersion: Immersion,
     along: int | str,
     *,
-    at: Float[Any, "*line m"] | None = None,
+    at: PointLike | None = None,
     samples: int = 65,
 ) -> ArcLength:
     r"""Arc length along coordinate lines, $\int\sqrt{G_{ii}}\,d\theta_i$, and its profile from 0 to 1 (W.37, W.38).

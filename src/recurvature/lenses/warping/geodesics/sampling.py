@@ -1,18 +1,22 @@
 """An immersion evaluated at many points: in blocks, in its own number type; what curves must know of its chart."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from recurvature._errors import InputError
 from recurvature._precision import float_dtype
 from recurvature.lenses.warping.geodesics.spray import Space, bare
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.systems.tangent import Rows
+
+PointLike = Sequence[Any] | Real[Any, "..."]
+"""One point (m,) or rows of points (…, m)."""
 
 MOST = 256
 """Points evaluated at once: enough to make products large, few enough to stay small next to what is kept."""

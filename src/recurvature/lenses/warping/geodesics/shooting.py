@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from recurvature._errors import InputError, check_count, check_positive
 from recurvature.lenses.warping.geodesics.curve import Geodesic, ambient_lengths, chart_fields, curve_status
-from recurvature.lenses.warping.geodesics.sampling import number_type, periods, point_rows
+from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows
 from recurvature.lenses.warping.geodesics.spray import Space, Vector, bare, christoffel, factor, factors
 from recurvature.lenses.warping.geodesics.status import NOT_CONVERGED, OK
 from recurvature.lenses.warping.immersion import StateAt
@@ -26,8 +26,8 @@ MAX_STEPS = 4096
 
 def geodesic(
     space: Space,
-    start: Float[Any, "*curve m"],
-    velocity: Float[Any, "*curve m"],
+    start: PointLike,
+    velocity: PointLike,
     *,
     length: float | None = None,
     duration: float | None = None,
@@ -72,7 +72,7 @@ def geodesic(
 
 
 def _starts(
-    space: Space, start: Float[Any, "*curve m"], velocity: Float[Any, "*curve m"]
+    space: Space, start: PointLike, velocity: PointLike
 ) -> tuple[Float[np.ndarray, "curve m"], Float[np.ndarray, "curve m"], Any]:
     dtype = np.dtype(number_type(space, start, velocity))
     starts = point_rows("start", start, space.dimension).astype(dtype)
@@ -131,13 +131,19 @@ def _shoot(
     def one(start: Vector, velocity: Vector) -> tuple[Array, Array, Array]:
         begin = start / scale, velocity * total / scale
         (place, along), solved = integrate(rate, begin, time, tolerance, steps)
-        return place * scale, along * scale / total, solved
+        return place * scale[None], along * (scale / total)[None], solved
 
     return jax.vmap(one)(starts, velocities)
 
 
 def integrate(
-    rate: Any, begin: Any, time: Float[Array, " sample"], tolerance: Float[Array, ""], steps: int | None
+    rate: Any,
+    begin: Any,
+    time: Float[Array, " sample"],
+    tolerance: Float[Array, ""],
+    steps: int | None,
+    *,
+    max_steps: int = MAX_STEPS,
 ) -> tuple[Any, Bool[Array, ""]]:
     """Solve from the first to the last of `time`, with steps onto each of them; and whether the solver succeeded."""
     controller: dfx.AbstractStepSizeController = dfx.ConstantStepSize()
@@ -153,7 +159,7 @@ def integrate(
         y0=begin,
         saveat=dfx.SaveAt(ts=time),
         stepsize_controller=controller,
-        max_steps=MAX_STEPS if steps is None else max(MAX_STEPS, steps + 1),
+        max_steps=max_steps if steps is None else steps + 1,
         throw=False,
     )
     return solution.ys, solution.result == dfx.RESULTS.successful
@@ -198,7 +204,7 @@ def _result(
     )
 
 
-def fan(space: Space, start: Float[Any, " m"], count: int) -> Float[np.ndarray, "curve m"]:
+def fan(space: Space, start: PointLike, count: int) -> Float[np.ndarray, "curve m"]:
     """Unit velocities at a point of a surface in `count` directions, evenly in the angle that its metric measures.
 
     Raises `InputError` where the space is no surface, or its metric at the point is singular.

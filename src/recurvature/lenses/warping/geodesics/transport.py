@@ -12,13 +12,16 @@ from jaxtyping import Array, Bool, Float
 from recurvature._errors import InputError, check_count, check_positive
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.geodesics.curve import chart_fields, curve_status
-from recurvature.lenses.warping.geodesics.sampling import number_type, periods, point_rows
+from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows
 from recurvature.lenses.warping.geodesics.shooting import DRIFT_LIMIT, default_tolerance, integrate
 from recurvature.lenses.warping.geodesics.spray import Space, Vector, bare, christoffel, factors
 from recurvature.lenses.warping.geodesics.status import NOT_CONVERGED, OK
 from recurvature.lenses.warping.metric import WARPING
 
-Curve = Callable[[Float[Array, ""]], Vector] | Float[Any, "vertex m"]
+PIECE_STEPS = 256
+"""Most steps of the solver between two samples."""
+
+Curve = Callable[[Float[Array, ""]], Vector] | PointLike
 
 
 class Transport(AbstractResult):
@@ -65,7 +68,7 @@ class Holonomy(AbstractResult):
 def transport(
     space: Space,
     curve: Curve,
-    vector: Float[Any, "*vector m"],
+    vector: PointLike,
     *,
     samples: int = 33,
     tolerance: float | None = None,
@@ -111,8 +114,10 @@ def holonomy(space: Space, loop: Curve, *, samples: int = 33, tolerance: float |
     # the rounding of a function of coordinates
     if not gap <= 1e4 * np.finfo(carried.theta.dtype).eps:
         raise InputError(f"`loop` must end where it began; it ends {gap:.3g} of a range away.")
-    turned = carried.upper @ carried.along @ np.linalg.inv(carried.upper[0])
-    with np.errstate(invalid="ignore"):
+    first = carried.upper[0]
+    back = np.linalg.inv(first) if np.diagonal(first).all() else np.full_like(first, np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        turned = carried.upper @ carried.along @ back
         drift = np.abs(turned[-1].T @ turned[-1] - np.eye(space.dimension)).max()
     angle = np.nan
     if space.dimension == 2:
@@ -159,8 +164,9 @@ def _carry(space: Space, curve: Curve, samples: int, tolerance: float | None, gi
     solution = _pieces(bare(space), path, ranges, jnp.asarray(time, dtype), jnp.asarray(tolerance, dtype))
     theta, pieces, solved = (np.asarray(part) for part in solution)
     along = [np.eye(space.dimension, dtype=dtype)]
-    for piece in pieces:
-        along.append(piece @ along[-1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        for piece in pieces:
+            along.append(piece @ along[-1])
     upper = factors(space, theta)
     status = curve_status(space, theta[None], upper[None], np.array([solved.all()]))
     return _Carried(theta, np.stack(along), upper, int(status[0]), f"Dopri8, tolerance {tolerance:g}")
@@ -201,7 +207,9 @@ def _pieces(
             return -(turn / scale[:, None]) @ matrix
 
         whole = jnp.stack([begin, end])
-        matrices, solved = integrate(rate, jnp.eye(len(scale), dtype=scale.dtype), whole, tolerance, None)
+        matrices, solved = integrate(
+            rate, jnp.eye(len(scale), dtype=scale.dtype), whole, tolerance, None, max_steps=PIECE_STEPS
+        )
         return scale[:, None] * matrices[-1] / scale[None], solved
 
     matrices, solved = jax.vmap(piece)(time[:-1], time[1:])
@@ -219,7 +227,7 @@ def _gap(space: Space, difference: Float[np.ndarray, " m"]) -> float:
     return float(np.abs((difference - np.where(period > 0, period * np.round(difference / safe), 0)) / ranges).max())
 
 
-def _closed(space: Space, loop: Float[Any, "vertex m"]) -> Float[np.ndarray, "vertex m"]:
+def _closed(space: Space, loop: PointLike) -> Float[np.ndarray, "vertex m"]:
     rows = point_rows("loop", loop, space.dimension)
     copy = len(rows) > 1 and _gap(space, np.asarray(rows[-1] - rows[0], float)) <= 1e-6
     return rows if copy else np.concatenate([rows, rows[:1]])
