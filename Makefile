@@ -23,7 +23,7 @@ COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/xla JAX_PERSISTENT_CACHE
 # A program of a test runs a few times: compiling it well takes longer than running it badly. The arithmetic is the same;
 # `make test XLA=` compiles as users' runs do, and so do `make demo`, `make docs` and the slow tests.
 XLA    ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
-PYTEST := $(COMPILED) $(BIN)/python -m pytest -n 2 --dist loadgroup --jaxtyping-packages=recurvature,beartype.beartype
+PYTEST := $(COMPILED) $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=recurvature,beartype.beartype
 
 test: $(VENV)/.dev                 ## the default test suite
 	XLA_FLAGS="$(XLA)" $(PYTEST) tests

@@ -20,16 +20,6 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile("recurvature", deadline=None, max_examples=20, derandomize=True)
 hypothesis.settings.load_profile("recurvature")
 
-TOGETHER = ("tests/app", "tests/figures")
-"""Folders whose files share a fixture that takes long: one worker runs them all. Of the others it takes a file."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        file = item.nodeid.split("::")[0]
-        group = next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture
 def getkey() -> Callable[[], PRNGKey]:

@@ -153,11 +153,16 @@ def _schedule(rate: float, steps: int) -> Callable[[Any], Any]:
     return optax.cosine_decay_schedule(rate, steps)
 
 
-def train(plan: Plan, seed: int, sizes: Sizes, target: Network | None = None) -> Fit:
-    """Train the network of a seed as planned; `target` is whose metric is asked for, if the plan asks for one."""
+def train(
+    plan: Plan, seed: int, sizes: Sizes, target: Network | None = None, fit: Callable[..., Fit] = training.fit
+) -> Fit:
+    """Train the network of a seed as planned; `target` is whose metric is asked for, if the plan asks for one.
+
+    `fit` does the training: `training.fit`, or a function that keeps what it has trained.
+    """
     task, steps = task_of(), plan.length * sizes.steps
     constraint = constraint_of(plan, sizes, target)
-    return training.fit(
+    return fit(
         untrained(seed, sizes),
         task,
         steps=steps,

@@ -24,6 +24,7 @@ class Training(Spec):
     learning_rate: Positive
     seeds: Count
     batch: Count = 64
+    gain: Positive = 0.5
 
 
 class Settings(Spec):
@@ -32,10 +33,25 @@ class Settings(Spec):
     seed: int
     decision: Training
     memory: Training
+    subtraction: Training
+    causal: Training
+    activations: Training
+    learned: Positive
+    """Error without noise below which a network counts as having learned; that of a linear decision is 0.165."""
+    reaching: Training
+    """`units` are modes of the state space."""
+    neurons: Count
+    """Synthetic units that are decoded."""
+    recording_noise: Positive
+    """Noise on recorded counts in training, in standard deviations of a unit: against learning by heart."""
     points: Count
     """Points along every coordinate of a metric field; odd, so that a boundary in the middle is one of them."""
     cloud: Count
     """Random points of a cloud whose dimension is estimated."""
+    homology: Count
+    """Points along every coordinate of a sample whose holes are counted."""
+    curvature: Count
+    """Points along every coordinate of a field of curvature."""
 
 
 Lab = AnyLab[Settings]
@@ -55,24 +71,29 @@ def memory_task(lab: Lab) -> rc.tasks.WorkingMemory:
     return rc.tasks.WorkingMemory(dt=lab.settings.memory.dt)
 
 
-def maker(task: AbstractTask, units: int, phi: str = "tanh") -> Callable[[Any], Network]:
+def subtraction_task(lab: Lab) -> rc.tasks.MemorySubtraction:
+    """Report the difference of two remembered angles."""
+    return rc.tasks.MemorySubtraction(dt=lab.settings.subtraction.dt)
+
+
+def maker(task: AbstractTask, how: Training, phi: str = "tanh") -> Callable[[Any], Network]:
     """A function from a key to a new network for a task."""
-    sizes = {"inputs": task.input_size, "outputs": task.output_size, "dt": task.dt, "phi": phi}
-    return lambda key: rc.systems.leaky_current(units, key=key, **sizes)  # type: ignore[arg-type]
+    sizes: dict[str, Any] = {"inputs": task.input_size, "outputs": task.output_size, "dt": task.dt}
+    return lambda key: rc.systems.leaky_current(how.units, key=key, gain=how.gain, phi=phi, **sizes)
 
 
-def trained(lab: Lab, name: str, task: AbstractTask, how: Training) -> list[Network]:
+def trained(lab: Lab, name: str, task: AbstractTask, how: Training, phi: str = "tanh") -> list[Network]:
     """Networks of every seed, in float64."""
     schedule = optax.cosine_decay_schedule(how.learning_rate, how.steps)
     fitted = lab.fit_ensemble(
-        name, maker(task, how.units), task, seeds=how.seeds, steps=how.steps, batch=how.batch, learning_rate=schedule
+        name, maker(task, how, phi), task, seeds=how.seeds, steps=how.steps, batch=how.batch, learning_rate=schedule
     )
     return lab.members(fitted)
 
 
 def untrained(lab: Lab, task: AbstractTask, how: Training) -> list[Network]:
     """The same networks before training."""
-    make = maker(task, how.units)
+    make = maker(task, how)
     return [rc.cast(make(seed_keys(lab.key, seed)[0]), float) for seed in range(how.seeds)]
 
 
@@ -84,6 +105,11 @@ def decisions(lab: Lab) -> list[Network]:
 def memories(lab: Lab) -> list[Network]:
     """Networks that remember two angles."""
     return trained(lab, "memory", memory_task(lab), lab.settings.memory)
+
+
+def differences(lab: Lab) -> list[Network]:
+    """Networks that subtract."""
+    return trained(lab, "subtraction", subtraction_task(lab), lab.settings.subtraction)
 
 
 def decision_metrics(lab: Lab, *, before_training: bool = False) -> list[tuple[warping.Metric, warping.Metric]]:

@@ -1,11 +1,25 @@
 """Every function that a row of claims.toml names, and the settings of spec.toml."""
 
+from .activations import activations_warp_alike as activations_warp_alike
+from .activations import every_activation_stretches_the_boundary as every_activation_stretches_the_boundary
+from .causes import baseline_error as baseline_error
+from .causes import holding_the_ratio_costs as holding_the_ratio_costs
+from .causes import matching_one_number_suffices as matching_one_number_suffices
+from .causes import matching_the_field_of_another_suffices as matching_the_field_of_another_suffices
+from .causes import matching_the_field_suffices as matching_the_field_suffices
 from .decision import boundary_is_stretched as boundary_is_stretched
 from .decision import irrelevant_is_compressed as irrelevant_is_compressed
 from .decision import ratio_starts_at_one as ratio_starts_at_one
 from .decision import warping_precedes_fixed_points as warping_precedes_fixed_points
+from .decoding import faster_is_farther_for_recorded_units as faster_is_farther_for_recorded_units
+from .decoding import faster_is_farther_for_synthetic_units as faster_is_farther_for_synthetic_units
+from .decoding import theory_holds_for_state_spaces as theory_holds_for_state_spaces
+from .memory import codes_are_not_orthogonal as codes_are_not_orthogonal
 from .memory import geometry_settles_in_the_delay as geometry_settles_in_the_delay
 from .memory import second_item_is_silent_at_first as second_item_is_silent_at_first
+from .memory import states_form_a_torus as states_form_a_torus
+from .memory import subtraction_collapses as subtraction_collapses
+from .memory import torus_is_curved as torus_is_curved
 from .networks import Settings as Settings
 from .theorems import forward_equals_adjoint as forward_equals_adjoint
 from .theorems import functions_are_counted as functions_are_counted
