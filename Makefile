@@ -7,6 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/demo
 SIZE   ?= std
+DATA   ?= $(wildcard ../shared/data)
 # As variables, the constraints hold for the build backend too.
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
@@ -43,7 +44,8 @@ docs: $(VENV)/.docs                ## build the documentation, running every exa
 bench: $(VENV)/.dev                ## speed ratios against the usual tools; prints a table, writes runs/bench.json
 	$(BIN)/python benchmarks/run.py --job all --size $(SIZE) --json runs/bench.json
 
-reproduce: $(VENV)/.dev            ## the slow tests
+reproduce: $(VENV)/.dev            ## the claims of the papers, into runs/reproduce, then the slow tests; DATA: folder of data
+	$(BIN)/recurvature reproduce all --out runs/reproduce --force $(if $(DATA),--data $(DATA))
 	$(PYTEST) -m slow tests
 
 clean:

@@ -61,7 +61,7 @@ def command(environment: dict[str, str]) -> Callable[..., Outcome]:
 def ended(*arguments: object) -> Outcome:
     """Run the program in this process, without its cache: no process to start, and tests share what they compile."""
     words = list(map(str, arguments))
-    computing = words and words[0] in ("demo", "train", "inspect", "analyze")
+    computing = words and words[0] in ("demo", "train", "inspect", "analyze", "reproduce")
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = terminal.run(cli.app, [*words, "--no-cache"] if computing else words)

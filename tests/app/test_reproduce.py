@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,7 +19,8 @@ from recurvature.app import claims, laboratory
 from recurvature.app.laboratory import Lab
 from recurvature.io.specs import Spec
 from recurvature.systems import FunctionMap, LinearReadout, Network
-from recurvature.training import TrainingState
+from recurvature.training import Fit, History, TrainingState
+from recurvature.training.history import STATUS
 
 RUN = """
 from typing import Any
@@ -217,7 +217,10 @@ class Trainer:
         if self.refuses and resume is not None:
             raise InputError("`resume` comes from a different run")
         on_block(STATE)
-        return SimpleNamespace(failed=np.asarray(self.failed), status="non-finite at step 3", network=network)
+        one, step = jnp.zeros(4, jnp.float32), jnp.asarray(4)
+        ended = jnp.asarray(STATUS.index("non-finite") * self.failed)
+        history = History(jnp.arange(4), one, one, one, jnp.zeros((4, 0), jnp.float32), step, ended)
+        return Fit(network, history, {}, "non-finite at step 3")
 
 
 @pytest.fixture

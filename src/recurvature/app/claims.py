@@ -238,3 +238,19 @@ def missing(claim: Claim, data: Path | None) -> str:
         return f"needs {', '.join(modules)}: pip install 'recurvature[topology]'"
     files = [name for name in claim.data if data is None or not (data / name).is_file()]
     return f"needs data that are no part of the package: name the folder with {files[0]} by --data" if files else ""
+
+
+def as_markdown(paper: str) -> str:
+    """The claims of a paper as a page: statement, source, and every expectation with its reason."""
+    file = read_claims(paper)
+    lines = [f"## {paper.capitalize()}", "", f"{file.paper.text} <{file.paper.url}>", ""]
+    for claim in file.claim:
+        lines += [f"### {claim.id}", "", f"{claim.statement} *({claim.source})*", "", *_listed(claim.expected), ""]
+        if claim.differs is not None:
+            lines += [f"Where this is missed: {claim.differs.statement}", "", *_listed(claim.differs.expected), ""]
+            lines += [f"Derivation: `{claim.differs.derivation}`. Test: `{claim.differs.test}`.", ""]
+    return "\n".join(lines)
+
+
+def _listed(expected: tuple[Expectation, ...]) -> list[str]:
+    return [f"- {each.quantity.replace('_', ' ')} {each.words}: {each.reason}" for each in expected]

@@ -54,7 +54,8 @@ class Lab(Generic[S]):
     def fit(self, name: str, network: Network, task: AbstractTask, **options: Any) -> Fit:
         """`training.fit`, once for this `name` and with its checkpoint in the folder."""
         options.setdefault("key", rc.stream(self.key, f"{name}, training"))
-        train = lambda **more: fit(network, task, throw=False, **options, **more)  # noqa: E731
+        options["throw"] = False
+        train = lambda **more: fit(network, task, **options, **more)  # noqa: E731
         return self.once(f"fit {name}", lambda: self._trained(name, train))
 
     def fit_ensemble(self, name: str, make: Callable[[PRNGKey], Network], task: AbstractTask, **options: Any) -> Fit:
