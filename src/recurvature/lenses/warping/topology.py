@@ -39,8 +39,9 @@ class Topology(AbstractResult):
 
     `betti` counts the bars that the sampling vouches for (`measures.Persistence`). `flags` say what stands against it:
     a status of a degree with its number (`no_gap 2`), `unresolved NAME` where the lines of a periodic coordinate are
-    too short for the floor (a circle there would not be seen), `singular` and `non_finite` points, and `near_itself`
-    where distances within the manifold pass by that it touches itself.
+    too short for the floor (a circle there would not be seen), `disconnected` (the image of a chart is in one piece;
+    its sample is too coarse along some coordinate), `singular` and `non_finite` points, and `near_itself` where
+    distances within the manifold pass by that it touches itself.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING, RIPSER, STABILITY)
@@ -197,6 +198,7 @@ def _flags(
         flags += [
             f"unresolved {c.name}" for c, h in zip(immersion.coordinates, hidden, strict=True) if c.periodic and h
         ]
+    flags += ["disconnected"] if np.asarray(bars.betti)[0] > 1 else []
     finite = np.isfinite(taken.rows).all((0, 2))
     flags += ["singular"] if (taken.status[finite] != OK).any() else []
     flags += ["non_finite"] if not finite.all() else []
