@@ -145,6 +145,9 @@ def test_between_points_as_from_a_velocity(ring_fan: Geodesic, joined: Geodesic)
     np.testing.assert_allclose(joined.theta[:6], ring_fan.theta, rtol=0, atol=2e-3)
     # along the outer equator curvature is 1/3: from π√3 on, 1.81 radians, shorter curves are near
     codes = [GEODESIC_STATUS[k] for k in joined.status]
+    again = Geodesic.from_xarray(joined.to_xarray())
+    np.testing.assert_array_equal(again.theta, joined.theta)
+    assert again.periodic == (True, True)
     assert codes == ["ok"] * 9 + ["conjugate"] * 3
     assert joined.shortest.tolist() == [True] * 9 + [False] * 3
 

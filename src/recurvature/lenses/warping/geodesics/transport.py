@@ -18,7 +18,7 @@ from recurvature.lenses.warping.geodesics.spray import Space, Vector, bare, chri
 from recurvature.lenses.warping.geodesics.status import NOT_CONVERGED, OK
 from recurvature.lenses.warping.metric import WARPING
 
-PIECE_STEPS = 256
+PIECE_STEPS = 128
 """Most steps of the solver between two samples."""
 
 Curve = Callable[[Float[Array, ""]], Vector] | PointLike
