@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+import recurvature as rc
 from recurvature import warping
 from recurvature.app.claims import Measured
 from recurvature.systems import AbstractInputManifold, simulate
@@ -105,3 +106,20 @@ def _long(manifold: AbstractInputManifold, steps: int) -> Float[Array, "trial ti
     """Inputs of a coarse grid, held five times as long as a trial."""
     held = jnp.stack([manifold.inputs_at(jnp.asarray(theta)) for theta in manifold.grid(5)])
     return jnp.repeat(held[:, None], 5 * steps, 1)
+
+
+def static_boundary_is_stretched(lab: Lab) -> Measured:
+    """A feedforward network that tells two halves of a circle apart: how much of its length is near their ends."""
+    task = rc.tasks.StaticCircle()
+    recipe = task.recipe()
+    fitted = lab.fit_ensemble("static", recipe.network, task, seeds=lab.settings.decision.seeds, **recipe.training)
+    share, right = [], []
+    trials = task.trials(rc.stream(lab.key, "angles"), task.angles)
+    for network in lab.members(fitted):
+        field = warping.metric(network, task.manifold(), points=task.angles, duration=task.duration)
+        stretch = np.sqrt(np.asarray(field.metric)[-1, :, 0, 0])
+        # how far an angle is from the nearer of 0 and pi
+        away = np.abs(np.arcsin(np.sin(np.asarray(field.theta)[:, 0])))
+        share.append(float(stretch[away < np.pi / 8].sum() / stretch.sum()))
+        right.append(task.accuracy(jnp.asarray(simulate(network, trials.inputs).outputs), trials))
+    return Measured({"smallest_share_of_length": min(share), "smallest_accuracy": min(right)}, {"share": share})

@@ -10,6 +10,7 @@ from .causes import matching_the_field_suffices as matching_the_field_suffices
 from .decision import boundary_is_stretched as boundary_is_stretched
 from .decision import irrelevant_is_compressed as irrelevant_is_compressed
 from .decision import ratio_starts_at_one as ratio_starts_at_one
+from .decision import static_boundary_is_stretched as static_boundary_is_stretched
 from .decision import warping_precedes_fixed_points as warping_precedes_fixed_points
 from .decoding import faster_is_farther_for_recorded_units as faster_is_farther_for_recorded_units
 from .decoding import faster_is_farther_for_synthetic_units as faster_is_farther_for_synthetic_units
