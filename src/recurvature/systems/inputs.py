@@ -200,19 +200,40 @@ def grid_shape(manifold: AbstractInputManifold, points: int | np.integer | tuple
 Encode = Callable[[Float[Array, " m"]], Float[Array, "..."]]
 
 
-class ConstantInputs(AbstractInputManifold):
+class AbstractSeparableInputs(AbstractInputManifold):
+    r"""Inputs $u(t;\theta) = \sum_k a_k(t)\,p_k(\theta)$: what depends on $\theta$ is made once for all times."""
+
+    @abc.abstractmethod
+    def parts(self, theta: Float[Array, " m"]) -> Float[Array, "part d"]:
+        r"""The vectors $p_k(\theta)$."""
+
+    @abc.abstractmethod
+    def amplitudes(self, time: Float[Array, ""]) -> Float[Array, " part"]:
+        r"""The amplitudes $a_k(t)$, continuous from the right."""
+
+    def inputs(self, time: Float[Array, ""], theta: Float[Array, " m"]) -> Float[Array, " d"]:
+        """The sum of all parts."""
+        parts = self.parts(theta)
+        return self.amplitudes(time).astype(parts.dtype) @ parts
+
+
+class ConstantInputs(AbstractSeparableInputs):
     r"""Inputs that do not change: $u(t;\theta) = $ `encode(θ)`, by default the embedding of the domain."""
 
     domain: AbstractDomain
     encode: Encode | None = None
     jump_times: tuple[float, ...] = eqx.field(static=True, default=())
 
-    def inputs(self, time: Float[Array, ""], theta: Float[Array, " m"]) -> Float[Array, " d"]:
-        """`encode(theta)` at every time."""
-        return self.domain.embed(theta) if self.encode is None else self.encode(theta)
+    def parts(self, theta: Float[Array, " m"]) -> Float[Array, "part d"]:
+        """`encode(theta)`."""
+        return (self.domain.embed(theta) if self.encode is None else self.encode(theta))[None]
+
+    def amplitudes(self, time: Float[Array, ""]) -> Float[Array, " part"]:
+        """1 at every time."""
+        return jnp.ones_like(time)[None]
 
 
-class PulsedInputs(AbstractInputManifold):
+class PulsedInputs(AbstractSeparableInputs):
     """A sum of pulses, each a vector that is on in its own window: `encode(θ)` has shape (pulse, inputs)."""
 
     domain: AbstractDomain
@@ -229,13 +250,16 @@ class PulsedInputs(AbstractInputManifold):
         """Every start and stop."""
         return tuple(sorted({edge for window in self.windows for edge in window}))
 
-    def inputs(self, time: Float[Array, ""], theta: Float[Array, " m"]) -> Float[Array, " d"]:
-        """The pulses that are on."""
+    def parts(self, theta: Float[Array, " m"]) -> Float[Array, "part d"]:
+        """The pulses."""
         pulses = self.encode(theta)
         check_shape("encode(theta)", pulses, (len(self.windows), None))
+        return pulses
+
+    def amplitudes(self, time: Float[Array, ""]) -> Float[Array, " part"]:
+        """1 for the pulses that are on, else 0."""
         start, stop = jnp.asarray(self.windows, time.dtype).T
-        on = (time >= start) & (time < stop)
-        return on.astype(pulses.dtype) @ pulses
+        return ((time >= start) & (time < stop)).astype(time.dtype)
 
 
 class FunctionInputs(AbstractInputManifold):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import check_choice
 from recurvature.systems.activations import activation
 from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, Euler
-from recurvature.systems.inputs import AbstractInputManifold
+from recurvature.systems.inputs import AbstractInputManifold, AbstractSeparableInputs
 from recurvature.systems.leaky import AbstractLeaky
 from recurvature.systems.simulate import solve_flow
 
@@ -33,8 +33,8 @@ class Frame(NamedTuple):
     """State and derivatives, (c, b, n)."""
     drive: Float[Array, "c b d"]
     """Input and its derivatives, (c, b, d)."""
-    rate: Rows
-    """Rate of change of `rows`: the velocity of a flow, the forward difference over one step of a map."""
+    rate: Rows | None
+    """Rate of change of `rows`: the velocity of a flow, the forward difference over one step of a map if asked for."""
 
 
 Emit = Callable[[Frame], Any]
@@ -120,20 +120,51 @@ def function_rows(
     return jax.vmap(one, out_axes=1)(theta)
 
 
-def rate_of_change(system: AbstractSystem, rows: Rows, drive: Float[Array, "c b d"], m: int, order: int) -> Rows:
+class Drive(NamedTuple):
+    """The input at one time, with its derivatives."""
+
+    rows: Float[Array, "c b d"]
+    current: Rows | None = None
+    """What units of a leaky network receive of it, where it was made beforehand."""
+
+
+def driver(
+    system: AbstractSystem, manifold: AbstractInputManifold, theta: Float[Array, "b m"], order: int
+) -> Callable[[Float[Array, ""]], Drive]:
+    """The drive of a block as a function of time; what does not depend on time is made once."""
+    if not isinstance(manifold, AbstractSeparableInputs):
+        return lambda time: Drive(input_rows(manifold, time, theta, order))
+    shape = jax.eval_shape(manifold.parts, theta[0]).shape
+    flat = function_rows(lambda point: manifold.parts(point).ravel(), theta, order)
+    parts = list(jnp.moveaxis(flat.reshape(*flat.shape[:2], *shape), 2, 0))
+    flow = system.flow if isinstance(system, Euler) else system
+    # a product with few inputs is slower than reading what it gives, of one or two parts
+    weights = flow.input_weights if isinstance(flow, AbstractLeaky) and len(parts) <= 2 else None
+    currents = None if weights is None else [part @ weights.T for part in parts]
+
+    def at(time: Float[Array, ""]) -> Drive:
+        amplitudes = manifold.amplitudes(time).astype(theta.dtype)
+        total = lambda terms: sum(a * term for a, term in zip(amplitudes, terms, strict=True))  # noqa: E731
+        return Drive(total(parts), None if currents is None else total(currents))
+
+    return at
+
+
+def rate_of_change(system: AbstractSystem, rows: Rows, drive: Drive, m: int, order: int) -> Rows:
     """The rate of change of all rows: closed form for the leaky families, the chain rule for any other system."""
     if isinstance(system, Euler):
         return rate_of_change(system.flow, rows, drive, m, order)
     if isinstance(system, AbstractLeaky):
-        current = (drive @ system.input_weights.T).at[0].add(system.bias[None])
-        return system.field(rows, current, lift_elementwise(activation(system.phi), m, order))
+        current = drive.rows @ system.input_weights.T if drive.current is None else drive.current
+        bias = jnp.zeros((len(rows), 1, rows.shape[2]), rows.dtype).at[0].set(system.bias[None])
+        return system.field(rows, current + bias, lift_elementwise(activation(system.phi), m, order))
     if isinstance(system, AbstractFlow):
-        return lift(system.velocity, m, order, rows, drive)
+        return lift(system.velocity, m, order, rows, drive.rows)
     assert isinstance(system, AbstractMap)
     return advance(system, rows, drive, m, order)[1]
 
 
-def advance(system: AbstractMap, rows: Rows, drive: Float[Array, "c b d"], m: int, order: int) -> tuple[Rows, Rows]:
+def advance(system: AbstractMap, rows: Rows, drive: Drive, m: int, order: int) -> tuple[Rows, Rows]:
     """The rows one step later, and their rate of change over the step.
 
     A map that is no Euler scheme steps by itself: a rate added back to the rows would round what it forgets to the
@@ -142,7 +173,7 @@ def advance(system: AbstractMap, rows: Rows, drive: Float[Array, "c b d"], m: in
     if isinstance(system, Euler):
         rate = rate_of_change(system.flow, rows, drive, m, order)
         return rows + system.dt * rate, rate
-    after = lift(system.step, m, order, rows, drive)
+    after = lift(system.step, m, order, rows, drive.rows)
     return after, (after - rows) / system.dt
 
 
@@ -167,25 +198,32 @@ def propagate(
     emit: Emit,
     *,
     order: int = 1,
+    rates: bool = False,
 ) -> Any:
     """Push a block through a map and emit after each step: leaves of shape (time, …), one entry fewer than `times`.
 
     `times` are the instants at which the input is read, from 0 to the last time wanted (`simulate.step_times`); entry
-    k of the output belongs to `times[k + 1]`. The frame holds the forward rate there, so that one more step than
-    entries is computed.
+    k of the output belongs to `times[k + 1]`. With `rates` the frame holds the forward rate there, so that one more
+    step than entries is computed, and the rows of both are held at once.
     """
-    m = theta.shape[1]
+    m, drive_at = theta.shape[1], driver(system, manifold, theta, order)
 
     def step(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Frame]:
-        drive = input_rows(manifold, time, theta, order)
+        drive = drive_at(time)
         after, rate = advance(system, rows, drive, m, order)
-        return after, Frame(time, rows, drive, rate)
+        return after, Frame(time, rows, drive.rows, rate)
 
-    def body(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Any]:
+    def emit_before(rows: Rows, time: Float[Array, ""]) -> tuple[Rows, Any]:
         after, now = step(rows, time)
         return after, emit(now)
 
-    return jax.lax.scan(body, step(start, times[0])[0], times[1:])[1]
+    def emit_after(rows: Rows, pair: tuple[Array, Array]) -> tuple[Rows, Any]:
+        rows, _ = step(rows, pair[0])
+        return rows, emit(Frame(pair[1], rows, drive_at(pair[1]).rows, None))
+
+    if rates:
+        return jax.lax.scan(emit_before, step(start, times[0])[0], times[1:])[1]
+    return jax.lax.scan(emit_after, start, (times[:-1], times[1:]))[1]
 
 
 def propagate_flow(
@@ -205,14 +243,14 @@ def propagate_flow(
     The second value says whether the solver succeeded. All points of the block share their steps, so the steps depend
     on no single point's coordinates.
     """
-    m = theta.shape[1]
+    m, drive_at = theta.shape[1], driver(system, manifold, theta, order)
 
     def velocity(time: Array, rows: Rows) -> Rows:
-        return rate_of_change(system, rows, input_rows(manifold, time, theta, order), m, order)
+        return rate_of_change(system, rows, drive_at(time), m, order)
 
     def at(time: Array, rows: Rows) -> Any:
-        drive = input_rows(manifold, time, theta, order)
-        return emit(Frame(time, rows, drive, rate_of_change(system, rows, drive, m, order)))
+        drive = drive_at(time)
+        return emit(Frame(time, rows, drive.rows, rate_of_change(system, rows, drive, m, order)))
 
     states, solved = solve_flow(velocity, start, times, manifold.jump_times, rtol=rtol, atol=atol)
     return jax.lax.map(lambda pair: at(*pair), (times, states)), solved

@@ -14,7 +14,7 @@ from recurvature.lenses.warping.field import Course, check_network, points_of, s
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
-from recurvature.systems.tangent import Frame, pairs, rate_of_change, tangents
+from recurvature.systems.tangent import Drive, Frame, pairs, rate_of_change, tangents
 
 
 class Attribution(AbstractResult):
@@ -43,8 +43,9 @@ class RateEmitter(eqx.Module):
     def __call__(self, network: Network, frame: Frame) -> tuple[Array, Array, Array]:
         """Three blocks of packed entries, (b, entry)."""
         m, system = frame.drive.shape[0] - 1, network.system
+        assert frame.rate is not None
         at_rest = frame.rows.at[1:].set(0)
-        driven = tangents(rate_of_change(system, at_rest, frame.drive, m, 1), m)
+        driven = tangents(rate_of_change(system, at_rest, Drive(frame.drive), m, 1), m)
         recurrent = tangents(frame.rate, m) - driven
         v = tangents(frame.rows, m)
         middle = v + 0.5 * system.dt * tangents(frame.rate, m) if isinstance(system, AbstractMap) else v
@@ -71,7 +72,9 @@ def attribution(
     check_network(network, manifold)
     grid = points_of(manifold, points)
     course = Course(duration, samples, block)
-    time, values, _ = stream(network, manifold, grid.theta, RateEmitter(), course, report=report, task="attribution")
+    time, values, _ = stream(
+        network, manifold, grid.theta, RateEmitter(), course, report=report, task="attribution", rates=True
+    )
     m = manifold.dimension
     gram, recurrent, driven = (triangular.symmetric(triangular.unpack(v, m)) for v in values)
     diagonal = lambda a: np.diagonal(a, axis1=-2, axis2=-1)  # noqa: E731

@@ -49,6 +49,7 @@ class ExtendedEmitter(eqx.Module):
     def __call__(self, network: Network, frame: Frame) -> Float[Array, "b entry"]:
         """The packed upper triangular factor of size m + 1."""
         m = frame.drive.shape[0] - 1
+        assert frame.rate is not None
         return gram_factor(jnp.concatenate([tangents(frame.rows, m), frame.rate[:1]]))
 
 
@@ -60,7 +61,8 @@ def extended_factors(
     report: Report,
 ) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time point i j"]]:
     """Times, and factors of the metric extended by time (docs eq. W.6)."""
-    field = stream(network, manifold, theta, ExtendedEmitter(), course, report=report, task="extended metric")
+    emitter, task = ExtendedEmitter(), "extended metric"
+    field = stream(network, manifold, theta, emitter, course, report=report, task=task, rates=True)
     return field.time, triangular.unpack(field.values, theta.shape[1] + 1)
 
 

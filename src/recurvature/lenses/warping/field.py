@@ -113,12 +113,15 @@ def stream(
     report: Report,
     task: str = "tangents",
     order: int = 1,
+    rates: bool = False,
 ) -> Field:
     """Push blocks of points through the network and gather what `emitter` gives, in the network's number type.
 
-    `order` 2 carries second derivatives as well. Memory: about four times `rows · block · N` floats at work (`rows` is
-    1 + m, with second derivatives m(m + 1)/2 more), plus what is emitted. `block` defaults to what fits a core's cache
-    (on an accelerator: a few hundred megabytes), which is also the fastest.
+    `order` 2 carries second derivatives as well; `rates` is for emitters that read `frame.rate`.
+
+    Memory: about four times `rows · block · N` floats at work (`rows` is 1 + m, with second derivatives m(m + 1)/2
+    more), plus what is emitted. `block` defaults to what fits a core's cache (on an accelerator: a few hundred
+    megabytes), which is also the fastest.
     """
     dtype = float_dtype(network)
     instants = instants_of(network, course.duration, course.samples)
@@ -129,6 +132,8 @@ def stream(
     count, m = theta.shape
     block = min(count, course.block or _block_size(n_rows(m, order) * network.system.state_size * dtype.itemsize))
     check_count(block=block)
+    # as many blocks, but of one size
+    block = -(-count // -(-count // block))
     gathered: Any = None
     solved = np.ones(count, bool)
     times = jnp.asarray(instants, dtype)
@@ -136,7 +141,9 @@ def stream(
         chunk = theta[start : start + block]
         # the last block is filled up with copies of its last point: one shape, one compilation
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], block - len(chunk), 0)])
-        values, good = _block(network, manifold, jnp.asarray(padded, dtype), times, emitter, course.initial, order)
+        values, good = _block(
+            network, manifold, jnp.asarray(padded, dtype), times, emitter, course.initial, order, rates
+        )
         gathered = _fill(gathered, values, count, slice(start, start + len(chunk)))
         solved[start : start + len(chunk)] = bool(good)
         report(Progress(task, start + len(chunk), count))
@@ -171,6 +178,7 @@ def _block(
     emitter: Emitter,
     initial: Initial | None,
     order: int = 1,
+    rates: bool = False,
 ) -> tuple[Any, Bool[Array, ""]]:
     system, manifold = network.system, cast(manifold, theta.dtype)
     start = start_rows(network.x0 if initial is None else initial, theta, order)
@@ -178,4 +186,4 @@ def _block(
     if isinstance(system, AbstractFlow):
         return propagate_flow(system, manifold, theta, start, times[1:], emit, order=order)
     assert isinstance(system, AbstractMap)
-    return propagate(system, manifold, theta, start, times, emit, order=order), jnp.asarray(True)
+    return propagate(system, manifold, theta, start, times, emit, order=order, rates=rates), jnp.asarray(True)

@@ -15,7 +15,7 @@ from recurvature.lenses.warping.metric import ambient_factor, vector_size
 from recurvature.systems.base import AbstractFlow, AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold, Coordinate
 from recurvature.systems.simulate import solve_flow, step_times
-from recurvature.systems.tangent import ATOL, RTOL, Rows, advance, function_rows, input_rows, propagate_flow, start_rows
+from recurvature.systems.tangent import ATOL, RTOL, Rows, advance, driver, function_rows, propagate_flow, start_rows
 
 
 class Immersion(eqx.Module):
@@ -71,9 +71,10 @@ class StateAt(eqx.Module):
             last = lambda frame: frame.rows  # noqa: E731
             return propagate_flow(system, self.manifold, theta, start, self.times, last, order=order)[0][-1]
         assert isinstance(system, AbstractMap)
+        drive_at = driver(system, self.manifold, theta, order)
 
         def body(rows: Rows, time: Array) -> tuple[Rows, None]:
-            return advance(system, rows, input_rows(self.manifold, time, theta, order), m, order)[0], None
+            return advance(system, rows, drive_at(time), m, order)[0], None
 
         return jax.lax.scan(body, start, self.times)[0]
 

@@ -23,7 +23,7 @@ from recurvature.lenses.warping.field import SPACES, Space, check_network, obser
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.systems.simulate import check_times, step_times, steps_for
-from recurvature.systems.tangent import Rows, advance, gram_factor, input_rows, pairs, start_rows, tangents
+from recurvature.systems.tangent import Drive, Rows, advance, gram_factor, input_rows, pairs, start_rows, tangents
 
 Average = Literal["pointwise", "means"]
 Entries = Literal["diagonal", "all"]
@@ -77,7 +77,7 @@ def _factors(sites: Sites, network: Network) -> Float[Array, "time condition poi
 
     def body(rows: Rows, times: Float[Array, " condition"]) -> tuple[Rows, None]:
         drive = [input_rows(each, times[k], theta, 1) for k, each in enumerate(manifolds)]
-        return _recomputed_advance(system, rows, jnp.concatenate(drive, 1), m), None
+        return _recomputed_advance(system, rows, Drive(jnp.concatenate(drive, 1)), m), None
 
     seen = []
     for before, after in itertools.pairwise((0, *steps)):
@@ -87,7 +87,7 @@ def _factors(sites: Sites, network: Network) -> Float[Array, "time condition poi
 
 
 # As in training: a backward pass redoes what is elementwise, and keeps the matrix products of a step.
-def _recomputed_advance(system: AbstractMap, rows: Rows, drive: Float[Array, "c b d"], m: int) -> Rows:
+def _recomputed_advance(system: AbstractMap, rows: Rows, drive: Drive, m: int) -> Rows:
     step = lambda system, rows, drive: advance(system, rows, drive, m, 1)[0]  # noqa: E731
     policy = jax.checkpoint_policies.dots_saveable
     return eqx.filter_checkpoint(step, prevent_cse=False, policy=policy)(system, rows, drive)
