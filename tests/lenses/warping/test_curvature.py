@@ -187,6 +187,7 @@ def test_chosen_times_spaces_and_blocks(network: Network, manifold: PulsedInputs
         assert (np.abs(got.scalar) <= got.scalar_error).all()
 
 
+@pytest.mark.slow
 def test_an_inner_product_scales_curvature(network: Network, manifold: PulsedInputs, streamed: Curvature) -> None:
     scaled = curvature(network, manifold, points=3, duration=1.7, inner="per_unit")
     given = curvature(network, manifold, points=3, duration=1.7, times=(1.7,), inner=4 * np.eye(30))

@@ -15,7 +15,8 @@ from recurvature.lenses.warping import Immersion, gauss_bonnet, immersion
 from recurvature.lenses.warping.smoothing import SoftRelu
 from recurvature.systems import Network, PulsedInputs, box, sphere, torus
 
-WEIGHTS = np.random.default_rng(0).normal(size=(40, 3))
+RNG = np.random.default_rng(1)
+WEIGHTS, BIAS = RNG.normal(size=(40, 3)), RNG.normal(size=40)
 SPHERE = sphere()
 
 
@@ -25,7 +26,7 @@ class Layer(eqx.Module):
     phi: Callable[[Array], Array] = eqx.field(static=True)
 
     def __call__(self, t: Array) -> Array:
-        return self.phi(jnp.asarray(WEIGHTS) @ SPHERE.embed(t))
+        return self.phi(jnp.asarray(WEIGHTS) @ SPHERE.embed(t) + jnp.asarray(BIAS))
 
 
 def total(phi: Callable[[Array], Array]) -> tuple[float, float]:
@@ -45,9 +46,9 @@ def test_smooth_spheres() -> None:
 
 def test_kinks_keep_part_of_the_curvature_and_smoothing_gives_it_back() -> None:
     value, error = total(jax.nn.relu)
-    # far outside of what quadrature can explain
-    assert abs(value - 1) > 0.03
-    assert abs(value - 1) > 10 * error / (4 * np.pi)
+    # a seventh too much, far outside of what quadrature can explain
+    np.testing.assert_allclose(value, 1.15, atol=0.02)
+    assert abs(value - 1) > 3 * error / (4 * np.pi)
     soft, _ = total(SoftRelu(5.0))
     # corners a fifth wide are resolved by 32 points
     np.testing.assert_allclose(soft, 1, atol=2e-3)

@@ -55,6 +55,7 @@ def test_three_routes_agree_on_surfaces(name: str, dtype: Any) -> None:
     np.testing.assert_allclose(got.ricci, gauss.ricci, atol=4 * limit)
 
 
+@pytest.mark.slow
 def test_three_sphere() -> None:
     def hypersphere(t: Array) -> Array:
         a, b, c = jnp.sin(t)
@@ -103,6 +104,7 @@ def test_grids_are_of_second_order(name: str, periodic: bool) -> None:
     np.testing.assert_allclose(estimate[large], error[large], rtol=0.5)
 
 
+@pytest.mark.slow
 def test_a_computed_metric_is_audited_on_its_own_grid(network: Network, manifold: PulsedInputs) -> None:
     exact = curvature(network, manifold, points=20, duration=1.7, times=(1.7,))
     got = intrinsic_of(metric(network, manifold, points=20, duration=1.7), time=1.7)

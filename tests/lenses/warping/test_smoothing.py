@@ -32,6 +32,7 @@ def test_every_relu_of_a_network_is_replaced(make: object) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_away_from_kinks_the_sweep_approaches_the_pieces() -> None:
     network = rc.systems.leaky_current(6, inputs=4, outputs=1, key=rc.key(0), phi="relu", dt=0.5)
     got = smoothing_sweep(network, ConstantInputs(torus("a", "b")), sharpness=(8.0, 512.0), points=4, duration=1.5)

@@ -37,7 +37,7 @@ BLOCK = 256
 """Points of an immersion at work at once."""
 
 
-class AbstractCurvature(AbstractResult):
+class AbstractCurvature(eqx.Module):
     r"""Local geometry at points: what is stored, and the tensors that follow from it.
 
     `factor` is $R$ with $G = R^\top R$; `christoffel` is $\Gamma^k_{ij}$, k first; `second_form` holds the inner
@@ -78,7 +78,7 @@ class AbstractCurvature(AbstractResult):
         return np.asarray(self.scalar) / 2
 
 
-class Curvature(AbstractCurvature):
+class Curvature(AbstractCurvature, AbstractResult):
     """Local geometry of the state manifold of a network, over time; fields as `AbstractCurvature`."""
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
@@ -103,7 +103,7 @@ class Curvature(AbstractCurvature):
     """What makes the network piecewise, if that was allowed."""
 
 
-class LocalGeometry(AbstractCurvature):
+class LocalGeometry(AbstractCurvature, AbstractResult):
     """Local geometry of an immersion at points; fields as `AbstractCurvature`."""
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING,)

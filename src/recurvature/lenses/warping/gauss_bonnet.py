@@ -2,11 +2,12 @@ r"""The theorem of Gauss and Bonnet as an audit: $\int K\,dA = 2\pi\chi$ on clos
 
 from typing import ClassVar
 
+import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from recurvature._errors import InputError
-from recurvature._result import AbstractResult, Citation
+from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.curvature import LocalGeometry, local_geometry
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.lenses.warping.metric import WARPING
@@ -24,6 +25,10 @@ class GaussBonnet(AbstractResult):
 
     citations: ClassVar[tuple[Citation, ...]] = (WARPING,)
 
+    theta: Float[Values, "point m"]
+    """Points of the quadrature."""
+    gaussian: Float[Values, " point"] = eqx.field(metadata={"units": "1/space²"})
+    element: Float[Values, " point"] = eqx.field(metadata={"units": "space²", "long_name": "area of a point"})
     total_curvature: float
     absolute_curvature: float
     r"""$\int|K|\,dA$, which only flat surfaces bring to zero."""
@@ -53,30 +58,31 @@ def gauss_bonnet(immersion: Immersion, *, points: int | tuple[int, int] = 48) ->
     if len(counts) != 2 or min(counts) < 4:
         raise InputError(f"`points` must be at least 4 along each of 2 coordinates; got {points}.")
     chi = _euler_characteristic(immersion)
-    geometry, total, absolute, area, bad = _integrals(immersion, counts)
-    _, coarse, *_ = _integrals(immersion, (3 * counts[0] // 4, 3 * counts[1] // 4))
+    geometry, element = _quadrature(immersion, counts)
+    coarse = _quadrature(immersion, (3 * counts[0] // 4, 3 * counts[1] // 4))
+    curved = geometry.gaussian * element
     return GaussBonnet(
-        total_curvature=total,
-        absolute_curvature=absolute,
-        area=area,
+        theta=geometry.theta,
+        gaussian=geometry.gaussian,
+        element=element,
+        total_curvature=float(curved.sum()),
+        absolute_curvature=float(np.abs(curved).sum()),
+        area=float(element.sum()),
         euler_characteristic=chi,
-        quadrature_error=abs(total - coarse),
-        masked=bad,
+        quadrature_error=float(abs(curved.sum() - (coarse[0].gaussian * coarse[1]).sum())),
+        masked=int((~np.isin(np.asarray(geometry.status), (OK, PIECEWISE))).sum()),
         points=tuple(counts),
         kinks=geometry.kinks,
     )
 
 
-def _integrals(immersion: Immersion, counts: tuple[int, int]) -> tuple[LocalGeometry, float, float, float, int]:
-    """∫K dA, ∫|K| dA, the area, and how many points are masked."""
+def _quadrature(immersion: Immersion, counts: tuple[int, int]) -> tuple[LocalGeometry, Float[np.ndarray, " point"]]:
+    """Local geometry at the points of a product rule, and the area that each stands for."""
     (first, u), (second, v) = (_rule(c, n) for c, n in zip(immersion.coordinates, counts, strict=True))
     theta = np.stack([a.ravel() for a in np.meshgrid(first, second, indexing="ij")], -1)
     geometry = local_geometry(immersion, theta, allow_piecewise=True)
     factor = np.asarray(geometry.factor, np.float64)
-    element = np.abs(factor[:, 0, 0] * factor[:, 1, 1]) * np.outer(u, v).ravel()
-    curved = np.asarray(geometry.gaussian, np.float64) * element
-    usable: Bool[np.ndarray, " point"] = np.isin(np.asarray(geometry.status), (OK, PIECEWISE))
-    return geometry, float(curved.sum()), float(np.abs(curved).sum()), float(element.sum()), int((~usable).sum())
+    return geometry, np.abs(factor[:, 0, 0] * factor[:, 1, 1]) * np.outer(u, v).ravel()
 
 
 def _rule(coordinate: Coordinate, count: int) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
