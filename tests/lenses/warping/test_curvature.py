@@ -231,6 +231,8 @@ def test_misuse_names_the_argument(network: Network, manifold: PulsedInputs) -> 
         curvature(network, manifold, points=2, duration=1.0, times=(3.0,))
     with pytest.raises(InputError, match="`theta`"):
         local_geometry(SURFACES["ring"].immersion, np.ones((2, 3)))
+    with pytest.raises(InputError, match="at least one"):
+        local_geometry(SURFACES["ring"].immersion, np.ones((0, 2)))
 
 
 def test_results_are_saved_and_loaded(tmp_path: Path, streamed: Curvature) -> None:

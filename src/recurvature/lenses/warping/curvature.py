@@ -216,9 +216,11 @@ def local_geometry(
     `InputError` on points that do not fit, and on kinks that are not `allow_piecewise`.
     """
     check_shape("theta", theta, (None, immersion.dimension))
+    theta = np.asarray(theta) if np.issubdtype(np.asarray(theta).dtype, np.floating) else np.asarray(theta, float)
+    if not len(theta):
+        raise InputError("`theta` must hold at least one row of coordinates.")
     kinks = kinks_of_immersion(immersion)
     check_smooth(kinks, allow_piecewise=allow_piecewise)
-    theta = np.asarray(theta)
     size = jax.eval_shape(immersion, jnp.asarray(theta[0])).shape[0]
     packed = _contacts(immersion, theta)
     m, dtype = immersion.dimension, packed.factor.dtype
