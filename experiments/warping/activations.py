@@ -70,7 +70,7 @@ def activations_warp_alike(lab: Lab) -> Measured:
     }
     return Measured(
         {
-            "networks_that_learned": float(np.asarray(found.learned).sum()),
+            "share_that_learned": float(np.asarray(found.learned).mean()),
             "largest_geodesic_difference": float(each["geodesic max mean"].max()),
             "smallest_difference_over_definitions": float(min(means)),
             "largest_over_smallest_definition": float(max(means) / min(means)),

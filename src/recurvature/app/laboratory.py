@@ -15,7 +15,7 @@ import recurvature as rc
 from recurvature._errors import InputError, NumericalError
 from recurvature._keys import PRNGKey
 from recurvature._progress import Progress, Report
-from recurvature.app.claims import Claim, Measured, Verdict, experiments_folder, judge, read_settings
+from recurvature.app.claims import FAILED, Claim, Measured, Verdict, experiments_folder, judge, read_settings
 from recurvature.app.terminal import say
 from recurvature.io.checkpoint import load_checkpoint, save_checkpoint
 from recurvature.io.specs import Spec
@@ -122,6 +122,6 @@ def measure(claim: Claim, module: ModuleType, lab: Lab[Any]) -> tuple[Verdict, M
     try:
         measured: Measured = function(lab)
     except NumericalError as trouble:
-        return Verdict(claim, "failed", note=str(trouble)), None
+        return Verdict(claim, FAILED, note=str(trouble)), None
     lab.report(Progress(claim.id, 1, 1))
     return judge(claim, measured), measured
