@@ -53,6 +53,13 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         raise InputError(f"`{name}` must be one of {', '.join(map(str, choices))}; got {value!r}.")
 
 
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], cure: str) -> None:
+    """Raise unless `value` is an instance of `kind`; `cure` says what to pass."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__}"
+        raise InputError(f"`{name}` cannot be {got}: {cure}.")
+
+
 def check_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
     """Raise unless `array` has `shape`, where None stands for any length."""
     got = tuple(np.shape(array))

@@ -22,6 +22,8 @@ def key(seed: int) -> PRNGKey:
 
 def stream(key: PRNGKey, name: str) -> PRNGKey:
     """The stream of `key` called `name`; streams do not depend on the order in which they are asked for."""
+    if not isinstance(key, jax.Array):
+        raise ValueError(f"`key` must be a key; got {key!r}. Pass recurvature.key(seed), or a stream of it.")
     return jr.fold_in(key, np.uint32(zlib.crc32(name.encode())))
 
 

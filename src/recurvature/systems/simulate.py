@@ -81,7 +81,7 @@ def simulate(
 
     Raises `InputError` where shapes do not fit, or `noise` comes without `key`.
     """
-    system = network.system
+    system, inputs = network.system, jnp.asarray(inputs)
     if not isinstance(system, AbstractMap):
         raise InputError(
             "`network` has a flow, which array inputs do not determine between samples. "

@@ -1,11 +1,13 @@
 """Random-dots decision: is the motion, weak or strong, to the right or to the left?"""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_count, check_positive
+from recurvature._errors import InputError, check_count, check_kind, check_positive
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import PulsedInputs, interval
@@ -18,6 +20,11 @@ LOW_RANK = Citation(
     "NeurIPS 2022.",
     "https://nips.cc/virtual/2022/poster/54761",
 )
+
+
+def _row(coherences: Sequence[float]) -> tuple[float, ...]:
+    check_kind("coherences", coherences, Sequence, "pass a list or tuple of percents")
+    return tuple(coherences)
 
 
 class RandomDots(AbstractTask):
@@ -35,7 +42,7 @@ class RandomDots(AbstractTask):
     stimulus_steps: int = eqx.field(static=True, default=40)
     delay_steps: int = eqx.field(static=True, default=15)
     response_steps: int = eqx.field(static=True, default=15)
-    coherences: tuple[float, ...] = eqx.field(static=True, default=(1.0, 2.0, 4.0, 8.0, 16.0), converter=tuple)
+    coherences: tuple[float, ...] = eqx.field(static=True, default=(1.0, 2.0, 4.0, 8.0, 16.0), converter=_row)
     strength: float = eqx.field(static=True, default=3.2)
     input_noise: float = eqx.field(static=True, default=0.03)
 

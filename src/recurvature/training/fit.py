@@ -14,7 +14,7 @@ from recurvature.training.checkpoint import TrainingState
 from recurvature.training.descent import LossFunction, Optimiser, Schedule
 from recurvature.training.history import Fit
 from recurvature.training.loss import mean_squared_error
-from recurvature.training.options import Options, check_fits, split
+from recurvature.training.options import Options, check_fits, sequence, split
 from recurvature.training.penalty import Penalty
 from recurvature.training.run import OnBlock, blocks, finished, follow, new_run, resumed
 
@@ -67,11 +67,11 @@ def fit(
         learning_rate=learning_rate,
         optimiser=optimiser,
         loss=loss,
-        penalties=tuple(penalties),
+        penalties=sequence("penalties", penalties),
         noise=noise,
         clip_norm=clip_norm,
         target_loss=target_loss,
-        frozen=tuple(frozen),
+        frozen=sequence("frozen", frozen),
         block=block,
     )
     spec = options.spec(task, network, key, None)

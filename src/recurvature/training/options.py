@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from recurvature._errors import InputError, check_count, check_positive, unknown
+from recurvature._errors import InputError, check_count, check_kind, check_positive, unknown
 from recurvature._precision import cast
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.simulate import Noise
@@ -39,6 +39,10 @@ class Options:
     block: int
 
     def __post_init__(self) -> None:
+        if self.noise is not None:
+            check_kind("noise", self.noise, Noise, "pass systems.Noise(std)")
+        for penalty in self.penalties:
+            check_kind("penalties", penalty, Penalty, "pass a sequence of training.Penalty")
         check_count(steps=self.steps, batch=self.batch, block=self.block)
         if not callable(self.learning_rate):
             check_positive(learning_rate=self.learning_rate)
@@ -85,6 +89,12 @@ class Options:
         return {**options, **about, "key": describe(keys), **seed, "dtype": "float32"}
 
 
+def sequence(name: str, value: Any) -> tuple[Any, ...]:
+    """The items of a list or tuple; one by itself is refused: a string would fall into letters."""
+    check_kind(name, value, (list, tuple), "pass a list or tuple, if only of one")
+    return tuple(value)
+
+
 def _arrays(network: Network) -> list[tuple[Any, Any]]:
     return [(p, leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(network) if eqx.is_array(leaf)]
 
@@ -96,6 +106,8 @@ def _kinds(network: Network) -> Any:
 
 def check_fits(network: Network, task: AbstractTask) -> None:
     """Raise unless the network is a map with the inputs, the outputs and the step of the task."""
+    check_kind("network", network, Network, "pass a systems.Network (of a fit, its `.network`)")
+    check_kind("task", task, AbstractTask, "pass an instance of a task, such as tasks.ContextDecision()")
     system = network.system
     if not isinstance(system, AbstractMap):
         raise InputError("`network` has a flow, which trials in steps cannot train. Wrap it as Euler(flow, dt).")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_choice, check_count, check_positive, check_shape
+from recurvature._errors import InputError, check_choice, check_count, check_kind, check_positive, check_shape
 from recurvature._precision import cast, float_dtype
 from recurvature._progress import Progress, Report
 from recurvature.systems.base import AbstractFlow, AbstractMap, Network
@@ -86,6 +86,8 @@ def observed_tangents(network: Network, frame: Frame, space: Space) -> Float[Arr
 
 def check_network(network: Network, manifold: AbstractInputManifold, space: str = "state") -> None:
     """Raise unless the network takes the inputs of the manifold and `space` is one of the three."""
+    check_kind("network", network, Network, "pass a systems.Network (of a fit, its `.network`)")
+    check_kind("manifold", manifold, AbstractInputManifold, "pass an input manifold (of a task, task.manifold(...))")
     check_choice("space", space, SPACES)
     given = jax.eval_shape(manifold.inputs, jnp.zeros(()), jnp.zeros(manifold.dimension)).shape
     if given != (network.system.input_size,):
