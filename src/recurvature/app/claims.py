@@ -159,6 +159,7 @@ class Verdict:
     """The expectations of the derivation, where the paper's are missed."""
     note: str = ""
     seen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    results: Mapping[str, AbstractResult] = dataclasses.field(default_factory=dict)
     cpu_seconds: float = 0.0
 
     def document(self) -> dict[str, Any]:
@@ -181,13 +182,12 @@ class Verdict:
 def judge(claim: Claim, measured: Measured) -> Verdict:
     """Hold what was measured against what the paper says and, where that is missed, against what the row derives."""
     findings = _compare(claim, claim.expected, measured)
-    if all(finding.met for finding in findings):
-        return Verdict(claim, REPRODUCED, findings, seen=measured.seen)
-    if claim.differs is None:
-        return Verdict(claim, FAILED, findings, seen=measured.seen)
-    instead = _compare(claim, claim.differs.expected, measured)
-    verdict = DIFFERS if all(finding.met for finding in instead) else FAILED
-    return Verdict(claim, verdict, findings, instead, seen=measured.seen)
+    instead: tuple[Finding, ...] = ()
+    verdict = REPRODUCED if all(finding.met for finding in findings) else FAILED
+    if verdict == FAILED and claim.differs is not None:
+        instead = _compare(claim, claim.differs.expected, measured)
+        verdict = DIFFERS if all(finding.met for finding in instead) else FAILED
+    return Verdict(claim, verdict, findings, instead, seen=measured.seen, results=measured.results)
 
 
 def _compare(claim: Claim, expected: tuple[Expectation, ...], measured: Measured) -> tuple[Finding, ...]:

@@ -113,7 +113,7 @@ def prepare(paper: str, module: ModuleType, *, full: bool, folder: Path, report:
     return Lab(settings, full, rc.stream(rc.key(settings.seed), paper), place, report, data)
 
 
-def measure(claim: Claim, module: ModuleType, lab: Lab[Any]) -> tuple[Verdict, Measured | None]:
+def measure(claim: Claim, module: ModuleType, lab: Lab[Any]) -> Verdict:
     """Run one claim. Numerical trouble on the way is a verdict; anything else that goes wrong is raised."""
     function = getattr(module, claim.function, None)
     if function is None:
@@ -122,6 +122,6 @@ def measure(claim: Claim, module: ModuleType, lab: Lab[Any]) -> tuple[Verdict, M
     try:
         measured: Measured = function(lab)
     except NumericalError as trouble:
-        return Verdict(claim, FAILED, note=str(trouble)), None
+        return Verdict(claim, FAILED, note=str(trouble))
     lab.report(Progress(claim.id, 1, 1))
-    return judge(claim, measured), measured
+    return judge(claim, measured)

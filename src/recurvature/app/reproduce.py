@@ -24,6 +24,7 @@ from recurvature.app.claims import (
     papers,
     read_claims,
 )
+from recurvature.app.evidence import pictures_of
 from recurvature.app.laboratory import load_experiment, measure, prepare
 from recurvature.app.output import claim as claim_folder
 from recurvature.app.page import Block, Notice, Page, Points, Section, Table, Text, number, span
@@ -63,11 +64,16 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The verdicts on the claims of each paper, and the results that they rest on."""
+    """The verdicts on the claims of each paper, and the settings of each."""
 
     verdicts: dict[str, list[Verdict]]
-    results: dict[str, AbstractResult]
     settings: dict[str, Any]
+
+    @property
+    def results(self) -> dict[str, AbstractResult]:
+        """What the verdicts rest on, by paper, claim and name."""
+        rows = [(paper, verdict) for paper, verdicts in self.verdicts.items() for verdict in verdicts]
+        return {f"{paper}-{v.claim.id}-{name}": result for paper, v in rows for name, result in v.results.items()}
 
     @property
     def everything(self) -> list[Verdict]:
@@ -101,7 +107,7 @@ def reproduce(run: Run, out: Path, request: Request) -> int:
 
 def check(chosen: Chosen, request: Request, folder: Path, report: Report) -> Outcome:
     """Run every claim in the order of its file; what several of them need is computed once."""
-    outcome = Outcome({}, {}, {})
+    outcome = Outcome({}, {})
     total = sum(len(claims) for _, claims in chosen.values())
     for paper, (_, claims) in chosen.items():
         module = load_experiment(paper)
@@ -114,10 +120,8 @@ def check(chosen: Chosen, request: Request, folder: Path, report: Report) -> Out
                 rows.append(Verdict(row, NOT_RUN, note=lack))
                 continue
             clock = time.process_time()
-            verdict, measured = measure(row, module, lab)
+            verdict = measure(row, module, lab)
             rows.append(dataclasses.replace(verdict, cpu_seconds=time.process_time() - clock))
-            named = {} if measured is None else measured.results
-            outcome.results.update({f"{paper}-{row.id}-{name}": result for name, result in named.items()})
     report(Progress("claims", total, total))
     return outcome
 
@@ -170,6 +174,7 @@ def claim_section(verdict: Verdict) -> Section:
         blocks.append(Text(verdict.note))
     if verdict.findings:
         blocks += [_findings(verdict.findings, f"Where: {claim.source}"), _reasons(verdict.findings)]
+    blocks += pictures_of(verdict.results)
     if verdict.instead and claim.differs is not None:
         blocks += [Text(f"Instead: {claim.differs.statement}"), _findings(verdict.instead, "What is derived")]
         blocks += [_reasons(verdict.instead)]
