@@ -1,10 +1,14 @@
 """The figures of the suite by name, and what can be asked of anything drawn."""
 
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, Tick
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 import recurvature as rc
 
@@ -54,3 +58,50 @@ def labels_of(figure: Figure) -> list[str]:
         texts = [ax.xaxis.label, ax.yaxis.label, ax.title]
         found += [text.get_text() for text in texts if text.get_visible() and text.get_text()]
     return found
+
+
+def visible_texts(figure: Figure) -> list[Text]:
+    """All texts but those of ticks: ticks beyond the limits of their axis stay undrawn where they are."""
+    of_ticks = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
+    found = [text for text in figure.findobj(Text) if isinstance(text, Text) and id(text) not in of_ticks]
+    return [text for text in found if text.get_visible() and text.get_text().strip()]
+
+
+def labels_along(axis: Axis) -> list[Text]:
+    """The labels of the major ticks within the limits of an axis."""
+    low, high = sorted(axis.get_view_interval())
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [label for label in labels if label.get_text() and label.get_visible()]
+
+
+class Seen(NamedTuple):
+    """What a reader sees of a drawn figure."""
+
+    page: Bbox
+    labels: list[str]
+    texts: list[tuple[str, Bbox]]
+    ticks: list[list[tuple[float, float]]]
+    """From where to where each label reaches along its axis, axis by axis."""
+
+    @property
+    def outside(self) -> list[str]:
+        """Texts that leave the page by more than two pixels: letters overhang their box."""
+        page = self.page
+        fits = lambda box: box.x0 > -2 and box.y0 > -2 and box.x1 < page.x1 + 2 and box.y1 < page.y1 + 2  # noqa: E731
+        return [text for text, box in self.texts if not fits(box)]
+
+    @property
+    def touching(self) -> list[list[tuple[float, float]]]:
+        """Axes whose labels run into each other."""
+        return [spans for spans in self.ticks if any(a[1] > b[0] for a, b in itertools.pairwise(spans))]
+
+
+def look_at(figure: Figure) -> Seen:
+    """What a reader sees of a figure that has been drawn."""
+    texts = [(str(text), text.get_window_extent()) for text in visible_texts(figure)]
+    ticks = []
+    for ax in figure.get_axes():
+        for axis, along in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+            boxes = [text.get_window_extent() for text in labels_along(axis)]
+            ticks.append(sorted((getattr(box, f"{along}0"), getattr(box, f"{along}1")) for box in boxes))
+    return Seen(figure.bbox.frozen(), labels_of(figure), texts, ticks)

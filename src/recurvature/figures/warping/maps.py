@@ -1,16 +1,19 @@
 """Warping over the manifold: heat maps, curves where it has one coordinate, and ellipses."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection, QuadMesh
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import AsinhNorm, Colormap, LogNorm, Normalize
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from recurvature._errors import InputError
 from recurvature.figures.style import (
@@ -20,11 +23,13 @@ from recurvature.figures.style import (
     GREY,
     MAGNITUDE,
     PALE,
+    SIGNED,
     SMALL,
     coordinate_axis,
     dress,
     edges,
     frame,
+    log_number,
     log_ticks,
     log_y,
     look,
@@ -37,7 +42,7 @@ from recurvature.figures.style import (
     with_units,
     words,
 )
-from recurvature.figures.warping.quantities import Series, flagged, reasons, series_of, space_units
+from recurvature.figures.warping.quantities import Mapped, Series, flagged, reasons, series_of, space_units
 from recurvature.lenses.warping import Metric
 
 HATCH = "//////"
@@ -67,42 +72,49 @@ def metric_maps(
     chosen = nearest(np.asarray(metric.time), times)
     if len(metric.grid) == 1:
         return _curves(metric, figure, series, chosen)
+    return draw_maps(metric, figure, series, chosen)
+
+
+def draw_maps(result: Mapped, figure: FigureBase | None, series: list[Series], chosen: list[int]) -> list[Axes]:
+    """Heat maps: a row to each series, all of a row on one scale, and a column to each chosen sample."""
     rows, columns = len(series), len(chosen)
     width = min(FULL, 1.45 * columns + 1.2)
-    height = (width - 1.5) / columns * rows + (1.2 if reasons(metric, chosen) else 0.9)
+    height = (width - 1.5) / columns * rows + (1.2 if reasons(result, chosen) else 0.9)
     figure = new_figure(figure, width=width, height=height)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, ax in zip(chosen, grid[0], strict=True):
-        ax.set_title(time_label(float(metric.time[index])))
+        ax.set_title(time_label(float(result.time[index])))
     for one, row in zip(series, grid, strict=True):
         scale = colour_scale(one, chosen)
         for index, ax in zip(chosen, row, strict=True):
-            mesh = draw_map(ax, metric, one, index, scale)
+            mesh = draw_map(ax, result, one, index, scale)
         if scale is not None:
             colour_bar(figure, mesh, list(row), one, scale)
     for ax in grid.flat:
         ax.label_outer()
-    _explain_hatch(figure, metric, chosen)
+    _explain_hatch(figure, result, chosen)
     return list(grid.flat)
 
 
-def check_grid(metric: Metric, name: str, dimensions: tuple[int, ...]) -> None:
-    """Raise unless the points of `metric` form a grid of one of these dimensions."""
-    if not metric.grid:
-        raise InputError("`metric` has no grid: compute it with `points` as counts, not as rows of coordinates.")
-    if len(metric.grid) not in dimensions:
+def check_grid(result: Mapped, name: str, dimensions: tuple[int, ...]) -> None:
+    """Raise unless the points of a metric or curvature form a grid of one of these dimensions."""
+    kind = "metric" if isinstance(result, Metric) else "curvature"
+    if not result.grid:
+        raise InputError(f"`{kind}` has no grid: compute it with `points` as counts, not as rows of coordinates.")
+    if len(result.grid) not in dimensions:
         allowed = " or ".join(map(str, dimensions))
+        instead = "metric_over_time, or a metric" if kind == "metric" else "a curvature"
         raise InputError(
-            f"`{name}` draws manifolds of {allowed} coordinate(s); `metric` has {len(metric.grid)}. "
-            "Use metric_over_time, or a metric over a slice."
+            f"`{name}` draws manifolds of {allowed} coordinate(s); `{kind}` has {len(result.grid)}. "
+            f"Use {instead} over a slice."
         )
 
 
-def axes_of(metric: Metric) -> list[Float[np.ndarray, "_"]]:
+def axes_of(result: Mapped) -> list[Float[np.ndarray, "_"]]:
     """The values of each coordinate along its axis of the grid."""
-    theta = np.asarray(metric.theta, np.float64).reshape(*metric.grid, -1)
-    first = lambda i: tuple(slice(None) if j == i else 0 for j in range(len(metric.grid)))  # noqa: E731
-    return [theta[first(i)][:, i] for i in range(len(metric.grid))]
+    theta = np.asarray(result.theta, np.float64).reshape(*result.grid, -1)
+    first = lambda i: tuple(slice(None) if j == i else 0 for j in range(len(result.grid)))  # noqa: E731
+    return [theta[first(i)][:, i] for i in range(len(result.grid))]
 
 
 def _relative(one: Series) -> Series:
@@ -127,33 +139,43 @@ def colour_scale(one: Series, chosen: list[int]) -> Scale | None:
     if one.scale == "balance":
         far = max(high, 1 / low, 1.05)
         return LogNorm(1 / far, far), BALANCE
+    if one.scale == "signed":
+        return signed_norm(one.values[chosen], one.least), SIGNED
     if one.scale == "linear":
         room = max(0.0, 1e-3 * max(abs(high), 1.0) - (high - low)) / 2
         return Normalize(low - room, high + room), MAGNITUDE
     return (LogNorm(low, high) if high > 1.02 * low else LogNorm(low / 1.01, high * 1.01)), MAGNITUDE
 
 
-def draw_map(ax: Axes, metric: Metric, one: Series, index: int, scale: Scale | None) -> QuadMesh:
+def signed_norm(values: Float[np.ndarray, "..."], least: float = 0.0) -> Normalize:
+    """Alike on both sides of 0 and at least to `least`: linear, or arcsinh where a few values dwarf the others."""
+    size = np.abs(values[np.isfinite(values)])
+    far = max(float(size.max(initial=0.0)), least) or 1.0
+    middle = max(float(np.median(size)), least) if len(size) else far
+    return Normalize(-far, far) if far < 8 * middle else AsinhNorm(middle, -far, far)
+
+
+def draw_map(ax: Axes, result: Mapped, one: Series, index: int, scale: Scale | None) -> QuadMesh:
     """The heat map of one series at one sample, the first coordinate to the right and the second upwards."""
     dress(ax)
     frame(ax)
-    first, second = axes_of(metric)
+    first, second = axes_of(result)
     across, up = edges(first), edges(second)
     ax.set_facecolor(PALE)
     norm, colours = scale or (Normalize(), MAGNITUDE)
-    cells = one.values[index].reshape(metric.grid).T
+    cells = one.values[index].reshape(result.grid).T
     mesh = ax.pcolormesh(across, up, np.ma.masked_invalid(cells), norm=norm, cmap=colours, rasterized=True)
-    flags = flagged(metric)[index].reshape(metric.grid).T | np.isnan(cells)
+    flags = flagged(result)[index].reshape(result.grid).T | np.isnan(cells)
     _hatch(ax, flags, across, up)
-    _chart(ax, metric, [first, second])
+    _chart(ax, result, [first, second])
     return mesh
 
 
-def _chart(ax: Axes, metric: Metric, values: list[Float[np.ndarray, "_"]]) -> None:
+def _chart(ax: Axes, result: Mapped, values: list[Float[np.ndarray, "_"]]) -> None:
     """The two coordinates of a manifold as the axes of a square."""
     ax.set_box_aspect(1)
     for i, (axis, along) in enumerate(zip((ax.xaxis, ax.yaxis), values, strict=True)):
-        coordinate_axis(axis, along, metric.coordinates[i], metric.units[i], metric.periodic[i])
+        coordinate_axis(axis, along, result.coordinates[i], result.units[i], result.periodic[i])
     ax.set_xlim(*edges(values[0])[[0, -1]])
     ax.set_ylim(*edges(values[1])[[0, -1]])
 
@@ -174,8 +196,8 @@ def _hatch(
         ax.add_patch(patch)
 
 
-def _explain_hatch(figure: FigureBase, metric: Metric, chosen: list[int]) -> None:
-    found = reasons(metric, chosen)
+def _explain_hatch(figure: FigureBase, result: Mapped, chosen: list[int]) -> None:
+    found = reasons(result, chosen)
     if found:
         patch = Patch(facecolor=PALE, edgecolor=GREY, hatch=HATCH, linewidth=0.4, label=f"metric not usable: {found}")
         patch.set_hatch_linewidth(0.5)
@@ -190,7 +212,21 @@ def colour_bar(figure: FigureBase, mesh: ScalarMappable, axes: list[Axes], one: 
     norm = scale[0]
     if isinstance(norm, LogNorm) and norm.vmin is not None and norm.vmax is not None:
         log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    if isinstance(norm, AsinhNorm):
+        signed_ticks(bar.ax.yaxis, norm)
     bar.set_label(f"{one.symbol}, {one.name}" + (f"\n({one.units})" if one.units else ""), fontsize=SMALL)
+
+
+def signed_ticks(axis: Axis, norm: AsinhNorm) -> None:
+    """Zero and powers of ten on both sides of it, at most three each."""
+    low, high = math.log10(norm.linear_width), math.log10(float(norm.vmax or 1.0))
+    exponents = range(math.ceil(low - 0.3), math.floor(high) + 1)
+    sizes = [10.0**k for k in exponents][:: -(len(exponents) // 3 + 1)] or [10**high]
+    axis.set_major_locator(FixedLocator([0.0, *sizes, *(-size for size in sizes)]))
+    axis.set_major_formatter(
+        FuncFormatter(lambda v, _: ("\N{MINUS SIGN}" if v < 0 else "") + (log_number(abs(v)) or "0"))
+    )
+    axis.set_minor_locator(NullLocator())
 
 
 def _curves(metric: Metric, figure: FigureBase | None, series: list[Series], chosen: list[int]) -> list[Axes]:

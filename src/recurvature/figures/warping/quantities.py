@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from recurvature._errors import InputError, check_choice
 from recurvature.figures.style import COORDINATES, INK, words
-from recurvature.lenses.warping import STATUS, Metric
+from recurvature.lenses.warping import STATUS, Curvature, Metric
 
 Quantity = Literal["stretch", "metric", "principal", "log_volume", "anisotropy", "ratio"]
 QUANTITIES = ("stretch", "metric", "principal", "log_volume", "anisotropy", "ratio")
@@ -19,7 +19,11 @@ QUANTITIES = ("stretch", "metric", "principal", "log_volume", "anisotropy", "rat
 - `ratio`: $G_{11}/G_{22}$ of the first two coordinates.
 """
 
-OK = STATUS.index("ok")
+Mapped = Metric | Curvature
+"""Results over time and points that one map can show."""
+CURVATURES = ("gaussian", "mean")
+"""What of a curvature can be drawn: $K$, or $|H|$."""
+OK, PIECEWISE = STATUS.index("ok"), STATUS.index("piecewise")
 
 
 class Series(NamedTuple):
@@ -32,8 +36,10 @@ class Series(NamedTuple):
     values: Float[np.ndarray, "time point"]
     """NaN where there is nothing to show."""
     colour: str
-    scale: Literal["log", "linear", "balance"]
-    """`balance`: logarithmic around 1."""
+    scale: Literal["log", "linear", "balance", "signed"]
+    """`balance`: logarithmic around 1; `signed`: alike on both sides of 0."""
+    least: float = 0.0
+    """How far a signed scale reaches at least."""
 
 
 def series_of(metric: Metric, quantity: str) -> list[Series]:
@@ -65,6 +71,20 @@ def series_of(metric: Metric, quantity: str) -> list[Series]:
     return [Series(names, "$G_{11}/G_{22}$", "", values, INK, "balance")]
 
 
+def curvature_series(result: Curvature, quantity: str) -> Series:
+    """Gaussian or mean curvature where the metric has full rank; the scale of K reaches ten times its rounding."""
+    check_choice("quantity", quantity, CURVATURES)
+    space = space_units(result)
+    if quantity == "mean":
+        values = _positive(np.asarray(result.mean_curvature, np.float64))
+        return Series("mean curvature", "$|H|$", f"1 / {space}", values, INK, "log")
+    known = ~flagged(result)
+    values = np.where(known, np.asarray(result.gaussian, np.float64), np.nan)
+    error = np.where(known, np.asarray(result.scalar_error, np.float64), 0.0)
+    least = 5 * float(np.nanmax(error, initial=0.0))
+    return Series("Gaussian curvature", "$K$", f"1 / {squared(space)}", values, INK, "signed", least)
+
+
 def _entry(metric: Metric, i: int, quantity: str) -> Series:
     entry, units = _diagonal(metric, i), metric.units[i] or f"unit of {words(metric.coordinates[i])}"
     name, index = words(metric.coordinates[i]), f"{{{i + 1}{i + 1}}}"
@@ -90,10 +110,10 @@ def _shades(count: int) -> list[str]:
     return [f"{level:.2f}" for level in np.linspace(0.1, 0.6, count)]
 
 
-def space_units(metric: Metric) -> str:
+def space_units(result: Mapped) -> str:
     """The unit in which the state moves: `state`, `rate` or `output`, and how its length is taken."""
-    unit = {"state": "state", "rates": "rate", "readout": "output"}.get(metric.space, metric.space)
-    return unit + {"per_unit": "/√N", "given": " in given norm"}.get(metric.inner, "")
+    unit = {"state": "state", "rates": "rate", "readout": "output"}.get(result.space, result.space)
+    return unit + {"per_unit": "/√N", "given": " in given norm"}.get(result.inner, "")
 
 
 def squared(units: str) -> str:
@@ -109,12 +129,12 @@ def joint_units(series: list[Series], metric: Metric, quantity: str) -> str:
     return f"{space} / coordinate" if quantity == "stretch" else f"{squared(space)} / coordinate²"
 
 
-def flagged(metric: Metric) -> Bool[np.ndarray, "time point"]:
-    """Where the metric may not be used as one: its status is not `ok`."""
-    return np.asarray(metric.status) != OK
+def flagged(result: Mapped) -> Bool[np.ndarray, "time point"]:
+    """Where the metric may not be used as one."""
+    return ~np.isin(np.asarray(result.status), (OK, PIECEWISE))
 
 
-def reasons(metric: Metric, indices: list[int]) -> str:
+def reasons(result: Mapped, indices: list[int]) -> str:
     """The reason codes that occur at some samples, for a legend."""
-    found = sorted(set(np.asarray(metric.status)[indices].ravel().tolist()) - {OK})
+    found = sorted(set(np.asarray(result.status)[indices].ravel().tolist()) - {OK, PIECEWISE})
     return ", ".join(words(STATUS[code]) for code in found)

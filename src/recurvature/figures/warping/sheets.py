@@ -125,16 +125,16 @@ def draw_sheet(
     colours: Any = {"c": values, "cmap": SIGNED.with_extremes(bad="white"), "norm": norm, "plotnonfinite": True}
     draw: Any = ax.scatter
     draw(*position.T, **dots, **colours)
-    names = [_component(sheet, i) for i in range(position.shape[-1])]
+    names = [component_label(sheet, i) for i in range(position.shape[-1])]
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
     if solid:
-        _dress_solid(ax, names[2])
+        dress_solid(ax, names[2])
     else:
         frame(ax)
 
 
-def _dress_solid(ax: Any, name: str) -> None:
+def dress_solid(ax: Any, name: str) -> None:
     """Three axes with labels close by and a faint grid."""
     ax.set_zlabel(name)
     ax.tick_params(labelsize=SMALL - 1, pad=-3)
@@ -145,7 +145,8 @@ def _dress_solid(ax: Any, name: str) -> None:
         axis._axinfo["grid"].update(color="#D8D8D8", linewidth=0.4)
 
 
-def _component(sheet: Sheet, i: int) -> str:
+def component_label(sheet: Sheet, i: int) -> str:
+    """The name of an axis, with its share of variance."""
     variance = np.asarray(sheet.variance)
     return f"PC {i + 1} ({100 * variance[i]:.0f} %)" if i < len(variance) else f"PC {i + 1}"
 

@@ -93,6 +93,7 @@ class Curvature(AbstractCurvature, AbstractResult):
     mean_curvature: Float[Values, "time point"] = eqx.field(metadata={"units": "1/space"})
     status: Int[Values, "time point"]
     coordinates: tuple[str, ...]
+    units: tuple[str, ...]
     periodic: tuple[bool, ...]
     grid: tuple[int, ...]
     """Points along each coordinate, the last running fastest; empty when the points form no grid."""
@@ -117,6 +118,7 @@ class LocalGeometry(AbstractCurvature, AbstractResult):
     mean_curvature: Float[Values, " point"] = eqx.field(metadata={"units": "1/space"})
     status: Int[Values, " point"]
     coordinates: tuple[str, ...]
+    units: tuple[str, ...]
     periodic: tuple[bool, ...]
     dtype: str
     kinks: tuple[str, ...]
@@ -338,5 +340,6 @@ def _assess(
 def _named(grid: Grid) -> dict[str, Any]:
     return {
         "coordinates": tuple(c.name for c in grid.coordinates),
+        "units": tuple(c.units for c in grid.coordinates),
         "periodic": tuple(c.periodic for c in grid.coordinates),
     }
