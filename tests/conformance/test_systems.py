@@ -23,6 +23,7 @@ from recurvature.systems import (
     AbstractMap,
     AbstractReadout,
     AbstractSystem,
+    ActivatedReadout,
     ConstantInputs,
     Euler,
     FunctionFlow,
@@ -62,6 +63,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "leaky-current, low rank, relu": made("leaky-current", rank=2, phi="relu"),
     "leaky-rate, flow": made("leaky-rate", dt=None),
     "lstm, two layers": made("lstm", 3, layers=2),
+    "linear, activated readout": lambda: activated(8),
     "function map": lambda: function_network(FunctionMap, 6),
     "function flow": lambda: function_network(FunctionFlow, 7),
 }
@@ -75,6 +77,12 @@ def network(request: pytest.FixtureRequest) -> Network:
 @functools.cache
 def network_called(name: str) -> Network:
     return NETWORKS[name]()
+
+
+def activated(seed: int) -> Network:
+    network = made("linear", 4)()
+    weight = jnp.asarray(np.random.default_rng(seed).normal(size=(1, 4)))
+    return Network(network.system, ActivatedReadout(weight, jnp.ones(1), "softplus"), network.x0)
 
 
 DOMAINS = [

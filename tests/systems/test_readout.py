@@ -11,7 +11,7 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.systems import GatedReadout, Network
+from recurvature.systems import ActivatedReadout, GatedReadout, Network
 from recurvature.systems.readout import random_gated_readout
 
 
@@ -37,6 +37,17 @@ def test_with_constant_gates_it_is_linear(draw):
     weight = 0.5 * np.asarray(readout.weight) @ np.asarray(readout.value)
     # a derivative of products of at most four numbers
     np.testing.assert_allclose(jax.jacfwd(readout)(draw(3)), weight, rtol=1e-12, atol=1e-13)
+
+
+def test_an_activated_readout_is_the_activation_of_a_linear_one(draw):
+    readout, rates = ActivatedReadout(draw(2, 3), draw(2)), draw(5, 3)
+    expected = np.maximum(np.asarray(rates) @ np.asarray(readout.weight).T + np.asarray(readout.bias), 0)
+    assert (expected == 0).any()
+    assert (expected > 0).any()
+    # sums of four products
+    np.testing.assert_allclose(readout(rates), expected, rtol=1e-12, atol=1e-14)
+    with pytest.raises(InputError, match="unknown activation 'rulu'"):
+        ActivatedReadout(draw(2, 3), phi="rulu")
 
 
 def test_weights_that_do_not_fit_are_named(draw):

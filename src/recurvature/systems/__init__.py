@@ -38,6 +38,7 @@ from recurvature.systems.linear import diagonal as diagonal
 from recurvature.systems.linear import linear as linear
 from recurvature.systems.linear import state_space as state_space
 from recurvature.systems.readout import AbstractReadout as AbstractReadout
+from recurvature.systems.readout import ActivatedReadout as ActivatedReadout
 from recurvature.systems.readout import GatedReadout as GatedReadout
 from recurvature.systems.readout import LinearReadout as LinearReadout
 from recurvature.systems.simulate import Noise as Noise

@@ -1,4 +1,4 @@
-"""What reads a network out: linear weights, or a gated layer between the rates and the outputs."""
+"""What reads a network out: linear weights, alone or under an activation, or a gated layer before the outputs."""
 
 import abc
 from typing import TYPE_CHECKING
@@ -65,6 +65,37 @@ class LinearReadout(AbstractReadout):
     def __call__(self, rates: Inexact[Array, "*batch r"]) -> Inexact[Array, "*batch o"]:
         """The outputs, for rates with any leading axes."""
         return _affine(rates, self.weight, self.bias)
+
+
+class ActivatedReadout(AbstractReadout):
+    r"""$y = \phi(W_\mathrm{out}\,r + b)$, with `weight` of shape (outputs, rates) and $\phi$ = `phi`, by default relu."""
+
+    weight: Float[Array, "o r"]
+    bias: Float[Array, " o"] | None = None
+    phi: str | Activation = eqx.field(static=True, default="relu")
+
+    def __check_init__(self) -> None:
+        self.linear.__check_init__()
+        activation(self.phi)
+
+    @property
+    def linear(self) -> LinearReadout:
+        """What it is without the activation."""
+        return LinearReadout(self.weight, self.bias)
+
+    @property
+    def rate_size(self) -> int:
+        """Number of rates that it reads."""
+        return self.linear.rate_size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self.linear.output_size
+
+    def __call__(self, rates: Inexact[Array, "*batch r"]) -> Inexact[Array, "*batch o"]:
+        """The outputs, for rates with any leading axes."""
+        return activation(self.phi)(self.linear(rates))
 
 
 class GatedReadout(AbstractReadout):

@@ -12,6 +12,7 @@ from recurvature.tasks.reaching import BellCourse as BellCourse
 from recurvature.tasks.reaching import CosinePopulation as CosinePopulation
 from recurvature.tasks.reaching import Reaching as Reaching
 from recurvature.tasks.reaching import explained as explained
+from recurvature.tasks.recall import Recall as Recall
 from recurvature.tasks.recipe import Recipe as Recipe
 from recurvature.tasks.recorded import Recorded as Recorded
 from recurvature.tasks.recorded import RecordedReaching as RecordedReaching
@@ -30,5 +31,6 @@ TASKS: dict[str, type[AbstractTask]] = {
     "memory-subtraction": MemorySubtraction,
     "static-circle": StaticCircle,
     "reaching": Reaching,
+    "recall": Recall,
 }
 """The tasks by their name on the command line."""
