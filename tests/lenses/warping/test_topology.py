@@ -210,6 +210,12 @@ def test_a_double_cover_is_not_injective_and_a_lost_coordinate_is_singular() -> 
     assert (lost.partner == -1).all()
 
 
+def test_points_given_twice_do_not_hide_a_crossing() -> None:
+    once = circle().coordinates[0].grid(COUNT)[:, None]
+    twice = injectivity(EIGHT, points=np.concatenate([once, once + 2 * np.pi]))
+    assert twice.verdict == "self_intersecting"
+
+
 def test_results_survive_being_data_sets() -> None:
     found = topology(RING, points=COUNT)
     again = Topology.from_xarray(found.to_xarray())
@@ -226,6 +232,8 @@ def test_results_survive_being_data_sets() -> None:
         (lambda: topology(Immersion(lambda t: t / 0, RING.coordinates), points=20, distances="euclidean"), "finite"),
         (lambda: injectivity(RING, points=COUNT, separation=0.0), "`separation`"),
         (lambda: injectivity(RING, points=COUNT, separation=0.01), "take more points"),
+        # half of a period is as far as it gets
+        (lambda: injectivity(RING, points=COUNT, separation=0.6), "nothing to compare"),
     ],
 )
 def test_misuse_names_the_argument(call: Any, message: str) -> None:

@@ -22,6 +22,8 @@ from recurvature.systems.inputs import Coordinate
 
 ON_ITSELF = {"float64": 1e-6, "float32": 1e-2}
 """Distance of two refined states, relative to the spacing of the sample, below which they count as one."""
+TWICE = 1e-6
+"""Distance of coordinates, in units of their ranges, below which points are one point given twice."""
 CANDIDATES = 8
 STEPS = 50
 
@@ -102,6 +104,9 @@ def injectivity(immersion: Immersion, *, points: Points, separation: float = 0.2
     """
     check_positive(separation=separation)
     taken = sample(immersion, points)
+    widest = float(chart_distance(immersion.coordinates, taken.theta[:, None], taken.theta[None]).max())
+    if widest <= separation:
+        raise InputError(f"`separation` = {separation:g} leaves nothing to compare: no two `points` are farther apart.")
     scan = closest_pairs(immersion, taken, separation)
     pairs = [(int(i), int(scan.partner[i])) for i in np.argsort(scan.closeness) if scan.partner[i] >= 0]
     if not pairs:
@@ -136,11 +141,12 @@ def closest_pairs(immersion: Immersion, taken: Sample, separation: float) -> Sca
     regular = taken.status == OK
     chords = np.where(regular[:, None] & regular[None], taken.chords, np.inf)
     np.fill_diagonal(chords, np.inf)
-    spacing = np.where(apart <= separation, chords, np.inf).min(1)
+    # the same point twice, up to rounding, says nothing of the spacing
+    spacing = np.where((apart <= separation) & (apart > TWICE), chords, np.inf).min(1)
     if regular.any() and not np.isfinite(spacing[regular]).any():
         raise InputError(f"no two `points` are within {separation} of the ranges of the coordinates: take more points.")
     far = np.where(apart > separation, chords, np.inf)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         relative = far / np.maximum(spacing[:, None], spacing[None])
     # infinite over infinite: a point without neighbours
     relative = np.where(np.isnan(relative) | ~np.isfinite(far), np.inf, relative)
