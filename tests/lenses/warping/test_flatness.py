@@ -145,6 +145,11 @@ def test_singular_points_are_left_out_and_counted() -> None:
     assert found.largest < 1e-9
 
 
+def test_a_state_that_does_not_move_is_not_called_flat() -> None:
+    gone = flatness(Immersion(lambda t: 0 * jnp.tile(t, 2), TWO), points=3)
+    assert (gone.masked, gone.reading()) == (9, "unknown")
+
+
 def test_a_result_survives_being_a_data_set() -> None:
     found = flatness(codes(OVERLAP), points=COUNT)
     again = Flatness.from_xarray(found.to_xarray())

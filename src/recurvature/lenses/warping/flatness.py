@@ -52,11 +52,15 @@ class Flatness(AbstractResult):
     dtype: str
 
     def reading(self, tolerance: float = 1e-3) -> str:
-        """`flat`, `additive, curved by overlap`, or `mixed`: numbers below `tolerance` count as 0.
+        """`flat`, `additive, curved by overlap`, `mixed`, `mixed, flat`: numbers below `tolerance` count as 0.
+
+        `unknown` where the metric is singular, or a state not finite, at all points.
 
         Curvature alone is evidence against orthogonal codes, not for nonlinear ones: a linear network that adds two
         codes with overlap has a curved torus.
         """
+        if np.isnan(self.largest) or np.isnan(self.mixing):
+            return "unknown"
         if self.mixing > tolerance:
             return "mixed" if self.largest > tolerance else "mixed, flat"
         return "additive, curved by overlap" if self.largest > tolerance else "flat"
