@@ -184,7 +184,11 @@ def _differences(
     matrices = [_stencils(values.shape[a], spacing[a], periodic[a], stride) for a in range(m)]
 
     def along(array: np.ndarray, axis: int, order: int) -> np.ndarray:
-        return np.moveaxis(np.tensordot(matrices[axis][order - 1], array, (1, axis)), 0, axis)
+        matrix, lost = matrices[axis][order - 1], ~np.isfinite(array)
+        found = np.tensordot(matrix, np.where(lost, 0, array), (1, axis))
+        # a product would carry what is missing along the whole line, not to neighbours alone
+        reached = np.tensordot((matrix != 0).astype(float), lost.astype(float), (1, axis)) > 0
+        return np.moveaxis(np.where(reached, np.nan, found), 0, axis)
 
     slopes = [along(values, a, 1) for a in range(m)]
     second = [[along(values, a, 2) if a == b else along(slopes[a], b, 1) for b in range(m)] for a in range(m)]
