@@ -124,7 +124,9 @@ def test_the_correction_removes_the_bias_of_few_points() -> None:
         (lambda: two_nn(np.eye(5), sizes=(3,)), "`key`"),
         (lambda: local_rank(np.eye(5), neighbours=5), "`neighbours`"),
         (lambda: participation_ratio(np.ones((5, 2))), "all the same"),
+        (lambda: participation_ratio(np.eye(2), corrected=True), "at least 3 rows"),
         (lambda: variance_dimension(np.eye(3), share=0.0), "`share`"),
+        (lambda: variance_dimension(np.ones((5, 2))), "all the same"),
     ],
 )
 def test_misuse_names_the_argument(call: Any, message: str) -> None:

@@ -102,9 +102,9 @@ def participation_ratio(points: Float[Any, "point n"], *, corrected: bool = Fals
     r"""$(\sum\lambda)^2/\sum\lambda^2$ of the covariance: over how many axes the variance is spread (docs eq. W.44).
 
     Of n points in d dimensions it is at most about nd/(n + d), however evenly they spread. `corrected` removes that,
-    exactly in the mean of both sums, for Gaussian points; it may then exceed n.
+    exactly in the mean of both sums, for Gaussian points, of which it needs 3; it may then exceed n.
     """
-    cloud = _cloud(points, 2)
+    cloud = _cloud(points, 3 if corrected else 2)
     centred, m = cloud - cloud.mean(0), len(cloud) - 1
     small = (centred.T @ centred if cloud.shape[1] <= len(cloud) else centred @ centred.T) / m
     trace, square = float(np.trace(small)), float(np.sum(small**2))
@@ -123,6 +123,8 @@ def variance_dimension(points: Float[Any, "point n"], *, share: float = 0.99) ->
     if not 0 < share <= 1:
         raise InputError(f"`share` must lie in (0, 1]; got {share!r}.")
     variance = np.linalg.svd(cloud - cloud.mean(0), compute_uv=False) ** 2
+    if not variance.sum() > 0:
+        raise InputError("`points` are all the same: they have no variance to share.")
     held = np.cumsum(variance) / variance.sum()
     # rounding of the sum
     return int(np.searchsorted(held, share - len(held) * np.finfo(held.dtype).eps) + 1)
