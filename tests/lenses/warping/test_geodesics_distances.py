@@ -106,6 +106,13 @@ def test_rows_are_joined_to_their_nearest_around_the_torus() -> None:
     assert found.converged.all()
 
 
+def test_points_given_twice_add_no_direction() -> None:
+    row = np.stack([np.full(5, 0.5), np.linspace(0.1, 0.9, 5)], axis=-1)
+    # all edges run along the second coordinate, but for those of no length
+    found = geodesic_distances(PLANE, points=np.concatenate([row, row]), neighbours=3)
+    assert np.isinf(found.metrication).all()
+
+
 def test_any_distance_is_symmetric_and_obeys_the_triangle(network: Network, manifold: PulsedInputs) -> None:
     at = immersion(network, manifold, time=1.7)
     found = geodesic_distances(at, points=6)

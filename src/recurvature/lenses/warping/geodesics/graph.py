@@ -152,6 +152,8 @@ def _metrication(
     starts = np.searchsorted(ends[order], np.arange(len(factor) + 1))
     for point in usable:
         own = steps[order[starts[point] : starts[point + 1]]]
+        # to a point given twice there is no direction
+        own = own[(own != 0).any(-1)]
         if len(own):
             out[point] = metrication(own @ factor[point].T)
     return out
