@@ -153,6 +153,10 @@ def _pairs(
 def graph_points(immersion: Immersion, points: Points) -> tuple[Float[np.ndarray, "point m"], tuple[int, ...]]:
     """Rows of coordinates, and the shape of the grid that they form (empty: none)."""
     if not isinstance(points, int | np.integer | tuple):
+        if np.ndim(points) == 1:
+            raise InputError(
+                f"`points` must be rows (point, {immersion.dimension}), or a tuple of counts; got {points!r}."
+            )
         return point_rows("points", points, immersion.dimension).astype(float), ()
     counts = (int(points),) * immersion.dimension if isinstance(points, int | np.integer) else points
     if len(counts) != immersion.dimension:
