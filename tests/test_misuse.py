@@ -33,7 +33,7 @@ MISTAKES = {
     "`network` cannot be ConstantInputs": lambda: rc.warping.metric(manifold, network, duration=1.0),
     "`points` must be a whole number": lambda: rc.warping.metric(network, manifold, points=(5.0, 5.0), duration=1.0),
     "`points` must have shape (any, 2)": lambda: rc.warping.metric(network, manifold, points=[5, 5], duration=1.0),
-    "`points` must be rows (point, 2), or a tuple of counts": lambda: rc.warping.geodesic_distances(surface, points=[5, 5]),
+    "`points` must be rows (point, 2), or a tuple": lambda: rc.warping.geodesic_distances(surface, points=[5, 5]),
     "`duration` must be a finite number": lambda: rc.warping.metric(network, manifold, duration="1"),
 }
 for start, mistake in MISTAKES.items():
