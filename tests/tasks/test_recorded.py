@@ -137,6 +137,18 @@ def test_arrays_that_do_not_fit_are_named(recording):
         from_recording(Recording(recording.counts, recording.velocity, None, np.array([0])))
 
 
+def test_what_is_missing_or_still_makes_no_number_up(recording):
+    for counts in (np.full_like(recording.counts, np.nan), -recording.counts):
+        with pytest.raises(InputError, match="must be finite, and counts at least 0"):
+            fit_tuning(counts, recording.velocity)
+    still = recording.velocity.copy()
+    still[recording.segments[0]] = 0
+    # the mean of about forty profiles in [0, 1], less one of them, moves by at most a fortieth
+    others = from_recording(recording)
+    task = from_recording(Recording(recording.counts, still, None, recording.starts))
+    np.testing.assert_allclose(task.profile, others.profile, atol=1 / 40)
+
+
 @pytest.mark.slow
 def test_a_monkeys_reaches_are_decoded_and_warp_with_speed(getkey):
     path = SHARED / "reaching_monkey_m.mat"

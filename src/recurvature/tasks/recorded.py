@@ -173,7 +173,8 @@ def from_recording(
     lengths, peaks = weight.sum(1), reach[:, 1]
     tuning = fit_tuning(recording.counts, recording.velocity, ridge=ridge)
     usual = int(np.median(lengths))
-    long = lengths >= usual
+    # a period without movement has no profile
+    long = (lengths >= usual) & (peaks > 0)
     shape = (np.hypot(*np.moveaxis(velocity[long], -1, 0)) / peaks[long, None])[:, :usual].mean(0)
     low, high = np.percentile(peaks, [10, 90])
     if not low < high:

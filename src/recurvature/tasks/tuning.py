@@ -37,12 +37,17 @@ def fit_tuning(
     """The tuning of most likelihood for Poisson counts, with `ridge` half the squares of all slopes taken off it.
 
     Velocity is scaled by its root mean square speed, so `ridge` has the meaning of a prior of variance 1/`ridge` on
-    the change of a log rate at the usual speed. Raises `InputError` where the solver does not converge.
+    the change of a log rate at the usual speed. Raises `InputError` on arrays that do not fit, on values that are
+    negative counts or not finite, and where the solver does not converge.
     """
     import scipy.optimize
 
     check_positive(ridge=ridge)
     check_shape("velocity", velocity, (len(counts), 2))
+    if not (np.isfinite(velocity).all() and np.isfinite(counts).all() and np.min(counts, initial=0) >= 0):
+        raise InputError(
+            "`counts` and `velocity` must be finite, and counts at least 0: leave out bins without a value."
+        )
     scale = float(np.sqrt((np.asarray(velocity) ** 2).sum(1).mean()))
     check_positive(scale=scale)
     design, units = _design(velocity, scale), counts.shape[1]
