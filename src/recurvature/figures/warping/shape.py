@@ -61,7 +61,10 @@ def barcode(result: Topology | Persistence, ax: Axes | None = None, *, most: int
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.set_xlabel(_scale(result))
-    _explain(ax, [Patch(facecolor=GREY, alpha=0.45, label="least length that counts"), _radius(result)])
+    handles = [Patch(facecolor=GREY, alpha=0.45, label="least length that counts"), _radius(result)]
+    figure = ax.get_figure()
+    if figure is not None:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.2)
     return ax
 
 
@@ -72,8 +75,7 @@ def persistence_diagram(result: Topology | Persistence, ax: Axes | None = None) 
     Points in the band above the diagonal are shorter than the floor of holes: noise of the sampling. The dotted line is
     the covering radius of the landmarks: nothing smaller was looked at.
     """
-    ax = new_axes(ax, height=3.3)
-    ax.set_anchor("S")
+    ax = new_axes(ax, height=3.0)
     frame(ax)
     right, betti = _reach(result), np.asarray(result.betti)
     floor = float(np.asarray(result.floor)[min(1, len(betti) - 1)])
@@ -81,7 +83,7 @@ def persistence_diagram(result: Topology | Persistence, ax: Axes | None = None) 
     ax.fill_between(diagonal, diagonal, diagonal + floor, color=PALE, linewidth=0, zorder=0)
     ax.plot(diagonal, diagonal, color=GREY, linewidth=0.8)
     ax.axhline(result.covering_radius, color=GREY, linewidth=0.8, linestyle=":")
-    handles = []
+    handles: list[Any] = []
     for degree in range(len(betti)):
         colour, shape = COLOURS[degree % 4], SHAPES[degree % 4]
         bars = result_bars(result, degree)
@@ -109,7 +111,9 @@ def persistence_diagram(result: Topology | Persistence, ax: Axes | None = None) 
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     ax.set_xlabel(f"birth at {_scale(result)}")
     ax.set_ylabel("death")
-    _explain(ax, [*handles, Patch(facecolor=PALE, label="too short to count"), _radius(result)])
+    handles += [Patch(facecolor=PALE, label="too short to count"), _radius(result)]
+    # below the diagonal there are no bars
+    ax.legend(handles=handles, loc="lower right", fontsize=SMALL - 0.5, frameon=True, edgecolor="none", framealpha=0.9)
     return ax
 
 
@@ -141,11 +145,3 @@ def _name(degree: int) -> str:
 def _radius(result: Topology | Persistence) -> Line2D:
     label = f"covering radius {result.covering_radius:.2g}"
     return Line2D([], [], color=GREY, linewidth=0.8, linestyle=":", label=label)
-
-
-def _explain(ax: Axes, handles: list[Any]) -> None:
-    figure = ax.get_figure()
-    if figure is not None:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=3 if len(handles) > 2 else 2, columnspacing=0.9
-        )

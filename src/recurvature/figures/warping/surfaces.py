@@ -51,7 +51,7 @@ def surfaces(
     columns = min(len(chosen), 4)
     rows = -(-len(chosen) // columns)
     side = min(2.4, (FULL - 0.8) / columns)
-    figure = new_figure(figure, width=side * columns + 0.8, height=(side + 0.3) * rows + 0.25)
+    figure = new_figure(figure, width=min(FULL, side * columns + 0.8), height=(side + 0.3) * rows + 0.25)
     position, panels = padded(sheet, 3), []
     for i, (index, sample) in enumerate(zip(chosen, at, strict=True)):
         ax: Any = figure.add_subplot(rows, columns, i + 1, projection="3d")
