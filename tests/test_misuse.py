@@ -12,6 +12,7 @@ import recurvature as rc
 network = rc.systems.leaky_current(8, inputs=4, outputs=1, key=rc.key(0))
 task = rc.tasks.ContextDecision()
 manifold = task.manifold(context=0)
+at = dict(times=(1.0,), points=3, average="means", space="state", epsilon=0.0)
 surface = rc.warping.Immersion(lambda theta: theta, manifold.coordinates)
 
 
@@ -34,6 +35,12 @@ MISTAKES = {
     "`points` must be a whole number": lambda: rc.warping.metric(network, manifold, points=(5.0, 5.0), duration=1.0),
     "`points` must have shape (any, 2)": lambda: rc.warping.metric(network, manifold, points=[5, 5], duration=1.0),
     "`points` must be rows (point, 2), or a tuple": lambda: rc.warping.geodesic_distances(surface, points=[5, 5]),
+    "`immersion` cannot be Network": lambda: rc.warping.geodesic_distances(network, points=5),
+    "`times` must be a row": lambda: rc.warping.curvature(network, manifold, points=2, duration=1.0, times=0.5),
+    "`times` cannot be float": lambda: rc.warping.ratio_constraint([(manifold, 0, 1)], **at | {"times": 1.0}),
+    "`conditions` cannot be ConstantInputs": lambda: rc.warping.ratio_constraint((manifold, 0, 1), **at),
+    "`immersions` cannot be list": lambda: rc.warping.compare([surface, surface], points=5),
+    "`immersions` cannot be Immersion": lambda: rc.warping.compare({"a": surface, "b": surface}, points=5),
     "`duration` must be a finite number": lambda: rc.warping.metric(network, manifold, duration="1"),
 }
 for start, mistake in MISTAKES.items():

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Int
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_kind
 from recurvature._progress import Progress, Report, silent
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.geodesics.distances import Points, geodesic_distances
@@ -90,6 +90,9 @@ def compare(
 
     Raises `InputError` where charts or flags do not fit.
     """
+    check_kind("immersions", immersions, Mapping, "pass a dictionary, a list of immersions for each condition")
+    for seeds in immersions.values():
+        check_kind("immersions", seeds, Sequence, "pass a dictionary, a list of immersions for each condition")
     groups, members = tuple(immersions), [(g, i) for g, seeds in immersions.items() for i in seeds]
     flags = _check(immersions, learned)
     found = []

@@ -24,7 +24,7 @@ from recurvature.lenses.warping.field import (
     points_of,
     stream,
 )
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.metric import WARPING, ambient_factor, relative_stretches, vector_size
 from recurvature.lenses.warping.reference import input_metric, upper_factors
 from recurvature.lenses.warping.smoothness import check_smooth, kinks_of_immersion, kinks_of_network
@@ -217,6 +217,7 @@ def local_geometry(
     Stretches are judged, for `status`, against the longest tangent along each coordinate among the points. Raises
     `InputError` on points that do not fit, and on kinks that are not `allow_piecewise`.
     """
+    check_immersion(immersion)
     check_shape("theta", theta, (None, immersion.dimension))
     theta = np.asarray(theta) if np.issubdtype(np.asarray(theta).dtype, np.floating) else np.asarray(theta, float)
     if not len(theta):
@@ -302,8 +303,10 @@ def _nearest(times: tuple[float, ...] | None, instants: Float[np.ndarray, " time
     if times is None:
         return np.arange(len(instants))
     given = np.asarray(times, float)
-    if not given.size or not (given > 0).all() or given.max() > instants[-1] + 0.51 * instants[0]:
-        raise InputError(f"`times` must lie between 0 and `duration`; got {times}, with times to {instants[-1]:g}.")
+    if given.ndim != 1 or not given.size or not (given > 0).all() or given.max() > instants[-1] + 0.51 * instants[0]:
+        raise InputError(
+            f"`times` must be a row of times between 0 and `duration`; got {times}, with times to {instants[-1]:g}."
+        )
     return np.unique([np.abs(instants - t).argmin() for t in given])
 
 

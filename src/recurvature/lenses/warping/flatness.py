@@ -12,7 +12,7 @@ from recurvature.lenses.warping.curvature import local_geometry
 from recurvature.lenses.warping.geodesics.distances import graph_points
 from recurvature.lenses.warping.geodesics.graph import grid_spacing
 from recurvature.lenses.warping.geodesics.sampling import number_type, rows_at
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.metric import WARPING, relative_stretches
 
 
@@ -72,6 +72,7 @@ def flatness(immersion: Immersion, *, points: int | tuple[int, ...] = 24, allow_
     `points` are the counts of the grid. Raises `InputError` unless there are two coordinates, and on kinks without
     `allow_piecewise`.
     """
+    check_immersion(immersion)
     if immersion.dimension != 2:
         raise InputError(f"`immersion` must have 2 coordinates to be a surface; it has {immersion.dimension}.")
     theta, shape = graph_points(immersion, points)

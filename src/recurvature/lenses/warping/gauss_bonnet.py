@@ -9,7 +9,7 @@ from jaxtyping import Float
 from recurvature._errors import InputError
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.curvature import LocalGeometry, local_geometry
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.lenses.warping.status import CONDITION_LIMIT, OK, PIECEWISE
 from recurvature.systems.inputs import Coordinate
@@ -52,9 +52,10 @@ def gauss_bonnet(immersion: Immersion, *, points: int | tuple[int, int] = 48) ->
     smooth maps the error falls faster than any power of `points`. Piecewise maps are allowed, their kinks named. Raises
     `InputError` on surfaces with a boundary.
     """
+    check_immersion(immersion)
     if immersion.dimension != 2:
         raise InputError(f"`immersion` must have 2 coordinates; it has {immersion.dimension}.")
-    counts = (points, points) if isinstance(points, int) else points
+    counts = (int(points), int(points)) if isinstance(points, int | np.integer) else points
     if len(counts) != 2 or min(counts) < 4:
         raise InputError(f"`points` must be at least 4 along each of 2 coordinates; got {points}.")
     chi = _euler_characteristic(immersion)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_positive
+from recurvature._errors import InputError, check_kind, check_positive
 from recurvature._precision import cast, float_dtype
 from recurvature.lenses.warping.field import Space, check_network, instants_of, observe
 from recurvature.lenses.warping.metric import ambient_factor, vector_size
@@ -42,6 +42,11 @@ class Immersion(eqx.Module):
         """Vectors and derivatives at a block of points, (c, b, n), in the order of `systems.tangent`."""
         rows = getattr(self.function, "rows", None)
         return function_rows(self.function, theta, order) if rows is None else rows(theta, order)
+
+
+def check_immersion(value: Any) -> None:
+    """Raise unless `value` is an immersion."""
+    check_kind("immersion", value, Immersion, "pass warping.immersion(network, manifold, time=...), or an Immersion")
 
 
 class StateAt(eqx.Module):

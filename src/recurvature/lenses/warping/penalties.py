@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_choice, check_positive, check_shape, unknown
+from recurvature._errors import InputError, check_choice, check_kind, check_positive, check_shape, unknown
 from recurvature._precision import cast, float_dtype
 from recurvature._result import Values
 from recurvature.lenses.warping.field import SPACES, Space, check_network, observe, points_of
@@ -209,6 +209,8 @@ def ratio_constraint(
     """
     check_choice("average", average, ("pointwise", "means"))
     check_positive(c=c)
+    for condition in conditions:
+        check_kind("conditions", condition, Sequence, "pass a list of (manifold, relevant, irrelevant)")
     manifolds = [manifold for manifold, _, _ in conditions]
     sites = _sites(manifolds, times=times, points=points, space=space, epsilon=epsilon)
     relevant = tuple(_name(manifold, above) for manifold, above, _ in conditions)
@@ -267,6 +269,7 @@ def _sites(
     epsilon: float,
 ) -> Sites:
     check_choice("space", space, SPACES)
+    check_kind("times", times, (Sequence, np.ndarray), "pass a list or tuple, if only of one time")
     when = tuple(float(time) for time in times)
     check_times(np.asarray(when))
     if not 0 <= epsilon < math.inf:

@@ -69,7 +69,7 @@ def smoothing_sweep(
     **options: Any,
 ) -> SmoothingSweep:
     """Scalar curvature of the smoothed networks, and of the pieces of the network itself; `options` as `curvature`."""
-    if not sharpness:
+    if not len(sharpness):
         raise InputError("`sharpness` must name one or more positive numbers.")
     networks = [smoothed(network, beta) for beta in sharpness]
     soft = [curvature(each, manifold, **options) for each in networks]

@@ -12,7 +12,7 @@ from recurvature._errors import InputError, check_choice
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.geodesics.distances import Points, geodesic_distances
 from recurvature.lenses.warping.geodesics.graph import Graph, grid_edges, nearest_edges, shortest_paths
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.injectivity import Sample, closest_pairs, sample
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.lenses.warping.status import OK
@@ -110,6 +110,7 @@ def topology(
     - `resolution`: states nearer than this are taken for one, for instance the amplitude of noise.
     - `factor`: how many covering radii a bar must be longer than.
     """
+    check_immersion(immersion)
     check_choice("distances", distances, DISTANCES)
     if not (np.isfinite(resolution) and resolution >= 0):
         raise InputError(f"`resolution` must be a finite number of at least 0; got {resolution!r}.")

@@ -12,7 +12,7 @@ from recurvature.lenses.warping.geodesics.joining import Solved, solve
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows, rows_at
 from recurvature.lenses.warping.geodesics.spray import factors
 from recurvature.lenses.warping.geodesics.status import BOUNDARY, CONJUGATE, OK
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 
 AGREEMENT = 1e-3
 """Largest relative change of a length by Richardson, on doubling the segments, at which a curve counts as converged."""
@@ -56,6 +56,7 @@ def connect(
     follows an edge of a box, the curve found leaves the box, and its status is `boundary`. Raises `InputError` on
     arguments that do not fit.
     """
+    check_immersion(immersion)
     check_segments(segments)
     check_positive(agreement=agreement)
     dtype = np.dtype(number_type(immersion, start, end))

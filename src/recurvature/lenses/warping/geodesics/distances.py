@@ -22,7 +22,7 @@ from recurvature.lenses.warping.geodesics.refining import refine_pairs
 from recurvature.lenses.warping.geodesics.sampling import number_type, point_rows
 from recurvature.lenses.warping.geodesics.status import NON_FINITE, OK, UNREACHABLE
 from recurvature.lenses.warping.geodesics.stencil import metrication, stencil
-from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.metric import WARPING
 
 Points = int | tuple[int, ...] | Float[Any, "point m"]
@@ -152,6 +152,7 @@ def _pairs(
 
 def graph_points(immersion: Immersion, points: Points) -> tuple[Float[np.ndarray, "point m"], tuple[int, ...]]:
     """Rows of coordinates, and the shape of the grid that they form (empty: none)."""
+    check_immersion(immersion)
     if not isinstance(points, int | np.integer | tuple):
         if np.ndim(points) == 1:
             raise InputError(
