@@ -1,6 +1,7 @@
 """Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
 
-The rooms are `systems`, `measures`, `tasks`, `training`, `figures`, `io` and the lens `warping`.
+The rooms are `systems`, `dynamics`, `measures`, `tasks`, `training`, `figures`, `io` and the lenses `warping`,
+`overlaps` and `superposition`.
 Nothing is imported, and no flag of JAX is touched, until a name is used.
 """
 
@@ -8,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recurvature import dynamics as dynamics
     from recurvature import figures as figures
     from recurvature import io as io
     from recurvature import measures as measures
@@ -19,16 +21,21 @@ if TYPE_CHECKING:
     from recurvature._precision import cast as cast
     from recurvature._precision import enable_float64 as enable_float64
     from recurvature._result import cite as cite
+    from recurvature.lenses import overlaps as overlaps
+    from recurvature.lenses import superposition as superposition
     from recurvature.lenses import warping as warping
 
 _ROOMS = {
     "systems": "recurvature.systems",
+    "dynamics": "recurvature.dynamics",
     "measures": "recurvature.measures",
     "tasks": "recurvature.tasks",
     "training": "recurvature.training",
     "figures": "recurvature.figures",
     "io": "recurvature.io",
     "warping": "recurvature.lenses.warping",
+    "superposition": "recurvature.lenses.superposition",
+    "overlaps": "recurvature.lenses.overlaps",
 }
 _NAMES = {
     "key": "recurvature._keys",

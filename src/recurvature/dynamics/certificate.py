@@ -1,0 +1,137 @@
+r"""Proof that a zero of the rate lies near a computed one: the theorem of Newton and Kantorovich (docs eq. D.6)."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.linalg import norm
+
+from recurvature.dynamics.rate import AbstractRate, LatentRate, Rate, drive, flow_of
+from recurvature.systems.activations import Activation, activation
+from recurvature.systems.leaky import LeakyCurrent, LeakyRate
+from recurvature.systems.linear import DiagonalMap, LinearMap
+
+NONE, ESTIMATED, PROVED = range(3)
+CERTIFICATES = ("none", "estimated", "proved")
+"""What stands behind an `error_bound`.
+
+- `proved`: the theorem holds with a bound on the second derivative that is derived, and with the rounding of the rate.
+- `estimated`: the theorem holds with a second derivative that was measured at the point, times `SAFETY`.
+- `none`: its condition is not met (a nearly singular Jacobian), or the system has kinks.
+"""
+
+BENDS = {
+    "identity": 0.0,
+    "tanh": 4 / (3 * 3**0.5),
+    "sigmoid": 1 / (6 * 3**0.5),
+    "softplus": 0.25,
+    "erf": (np.pi / 2) ** 0.5 * np.exp(-0.5),
+    "gelu": 2 / (2 * np.pi) ** 0.5,
+}
+r"""The largest $|\phi''|$ of each smooth activation."""
+
+SLOPES = {"identity": 1.0, "tanh": 1.0, "sigmoid": 0.25, "softplus": 1.0, "erf": 1.0, "gelu": 1.13, "relu": 1.0}
+r"""A bound on $|\phi'|$ of each activation."""
+
+SAFETY, PROBES = 4.0, 8
+MOST_SINGULAR = 1e-3
+"""Largest condition number, in units of 1 / rounding, of a Jacobian whose computed inverse is believed."""
+
+
+class Bound(NamedTuple):
+    """What is known of the zero next to a computed one, in the 2-norm."""
+
+    error: float
+    """It lies within this distance (NaN: nothing known)."""
+    alone: float
+    """It is the only one within this distance."""
+    certificate: int
+
+
+def certify(
+    rate: AbstractRate, x: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], jacobian: Float[np.ndarray, "n n"]
+) -> Bound:
+    r"""Newton–Kantorovich at a point, given the rate and its Jacobian there (docs eq. D.6, D.7).
+
+    $h = \eta K \le 1/2$ gives the error $2\eta/(1+\sqrt{1-2h})$.
+    """
+    nothing = Bound(np.nan, np.nan, NONE)
+    if _phi(rate) == "relu" or np.linalg.cond(jacobian) * np.finfo(x.dtype).eps > MOST_SINGULAR:
+        return nothing
+    inverse, kind = np.linalg.inv(jacobian), PROVED
+    rounding, bend = _bounds(rate, x, inverse)
+    step = float(norm(inverse @ value) + norm(inverse, 2) * rounding)
+    if np.isnan(bend):
+        kind, bend = ESTIMATED, SAFETY * _probed(rate, x, inverse)
+    h = step * float(bend)
+    if not h <= 0.5:  # NaN too
+        return nothing
+    root = (1 - 2 * h) ** 0.5
+    return Bound(2 * step / (1 + root), (1 + root) / float(bend) if bend else np.inf, kind)
+
+
+def lifted(bound: Bound, rate: Rate, latent: LatentRate) -> Bound:
+    r"""The bound for the state of a low-rank network, given that for its latent variables (docs eq. D.8)."""
+    steepest = SLOPES.get(latent.phi, np.nan) if isinstance(latent.phi, str) else np.nan
+    left = float(norm(np.asarray(latent.left), 2))
+    right = latent.scale * float(norm(np.asarray(latent.right), 2))
+    out, back = (steepest, 1.0) if isinstance(flow_of(rate.system), LeakyRate) else (1.0, steepest)
+    return Bound(out * left * bound.error, bound.alone / (back * right), bound.certificate)
+
+
+def _phi(rate: AbstractRate) -> object:
+    if isinstance(rate, LatentRate):
+        return rate.phi
+    flow = flow_of(rate.system) if isinstance(rate, Rate) else None
+    return flow.phi if isinstance(flow, LeakyCurrent | LeakyRate) else None
+
+
+def _bounds(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.ndarray, "n n"]) -> tuple[float, float]:
+    r"""The rounding of the rate at x, and $K \ge \lVert J^{-1}D^2g\rVert$ (NaN: not derived)."""
+    phi = _phi(rate)
+    bend = BENDS.get(phi, np.nan) if isinstance(phi, str) else np.nan
+    if isinstance(rate, LatentRate):
+        left, right, given = (np.asarray(a) for a in (rate.left, rate.scale * rate.right, rate.drive))
+        entering = abs(left) @ abs(x) + abs(given)
+        terms = abs(x) + abs(right).T @ (abs(_value(rate.phi, left @ x + given)) + entering)
+        bend *= norm(inverse @ right.T, 2) * norm(left, axis=1).max() * norm(left, 2)
+        return _unit(x, len(right)) * float(norm(terms)), float(bend)
+    assert isinstance(rate, Rate)
+    flow = flow_of(rate.system)
+    if not isinstance(flow, LeakyCurrent | LeakyRate):
+        linear = isinstance(rate.system, LinearMap | DiagonalMap)
+        terms = abs(x) + norm(rate.inputs)
+        return _unit(x, len(x)) * float(norm(terms)), 0.0 if linear else np.nan
+    weight, given = np.asarray(flow.connectivity.dense()), np.asarray(drive(flow, rate.inputs))
+    if isinstance(flow, LeakyCurrent):
+        terms = abs(x) + abs(weight) @ abs(_value(flow.phi, x)) + abs(given)
+        bend *= norm(inverse @ weight, 2)
+    else:
+        terms = 2 * abs(x) + abs(weight) @ abs(x) + abs(given)
+        bend *= norm(inverse, 2) * norm(weight, axis=1).max() * norm(weight, 2)
+    return _unit(x, len(x)) * float(norm(terms)), float(bend)
+
+
+def _value(phi: str | Activation, x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.asarray(activation(phi)(jnp.asarray(x)))
+
+
+def _unit(x: Float[np.ndarray, " n"], terms: int) -> float:
+    """The relative rounding of a sum of products, with room for a few operations more."""
+    return (terms + 10) * float(np.finfo(x.dtype).eps)
+
+
+def _probed(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.ndarray, "n n"]) -> float:
+    r"""The largest $\lVert J^{-1}D^2g(x)[v]\rVert$ over some unit vectors $v$: cosines of different frequencies."""
+    index = np.arange(len(x))
+    waves = [np.cos((1 + 0.7 * k) * (k + 1) * index + k) for k in range(PROBES)]
+    units = [(wave / norm(wave)).astype(x.dtype) for wave in waves]
+    return max(float(norm(inverse @ np.asarray(_bend(rate, x, v)), 2)) for v in units)
+
+
+@eqx.filter_jit
+def _bend(rate: AbstractRate, x: Float[Any, " n"], along: Float[Any, " n"]) -> Float[Array, "n n"]:
+    return jax.jvp(rate.jacobian, (jnp.asarray(x),), (jnp.asarray(along),))[1]
