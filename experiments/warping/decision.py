@@ -63,15 +63,16 @@ def boundary_is_stretched(lab: Lab) -> Measured:
     """The stretch along the relevant evidence at the boundary, over its mean along the line, at the end."""
     relative = _at_boundary(lab, before_training=False)
     control = _at_boundary(lab, before_training=True)
-    ends = np.asarray([[np.asarray(p.relative)[-1] for p in pair] for pair in _profiles(lab)])
-    middle = ends.shape[-1] // 2
+    spacing = np.diff(decision_task(lab).evidence)[0]
+    peaks = [[np.asarray(p.value)[np.asarray(p.relative)[-1].argmax()] for p in pair] for pair in _profiles(lab)]
     return Measured(
         {
             "smallest_stretch_at_boundary": float(relative.min()),
             "smallest_over_untrained": float(relative.min() / control.max()),
-            "share_with_peak_at_boundary": float((ends.argmax(-1) == middle).mean()),
+            # rounding of the coordinates of a grid
+            "share_with_peak_at_boundary": float((np.abs(peaks) <= spacing / 2 + 1e-9).mean()),
         },
-        {"by_seed_and_context": relative.tolist(), "untrained": control.tolist()},
+        {"by_seed_and_context": relative.tolist(), "untrained": control.tolist(), "peak_at": np.array(peaks).tolist()},
         {f"profile-{seed}-{c}": p for seed, pair in enumerate(_profiles(lab)) for c, p in enumerate(pair)},
     )
 
