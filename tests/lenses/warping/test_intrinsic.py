@@ -124,6 +124,12 @@ def test_singular_metrics_are_masked() -> None:
     got = intrinsic(singular, np.asarray([[0.5, 1.0], [1.0, 1.0], [0.5, -1.0]]))
     assert [STATUS[code] for code in got.status] == ["ok", "rank_deficient", "non_finite"]
     np.testing.assert_array_equal(np.isnan(got.scalar), [False, True, True])
+    np.testing.assert_array_equal(
+        np.isnan(brioschi(singular, np.asarray([[0.5, 1.0], [1.0, 1.0], [0.5, 0.0]]))), [False, True, True]
+    )
+    # whole numbers are coordinates too
+    whole = np.asarray([[0, 1]])
+    np.testing.assert_array_equal(intrinsic(singular, whole).scalar, intrinsic(singular, whole.astype(float)).scalar)
     values = np.tile(np.eye(2), (9, 9, 1, 1))
     values[4, 4] = np.nan
     holed = intrinsic_on_grid(values, spacing=(0.1, 0.1), periodic=(False, False))
@@ -143,3 +149,5 @@ def test_misuse_names_the_argument() -> None:
         intrinsic_on_grid(flat[:4], spacing=(0.1, 0.1), periodic=(True, True))
     with pytest.raises(InputError, match="`metric`"):
         intrinsic(lambda t: jnp.eye(3), np.zeros((1, 2)))
+    with pytest.raises(InputError, match="at least one row"):
+        intrinsic(lambda t: jnp.eye(2), np.zeros((0, 2)))

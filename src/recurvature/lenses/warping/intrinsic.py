@@ -62,8 +62,10 @@ class Intrinsic(AbstractResult):
 def intrinsic(metric: MetricFunction, theta: Float[Any, "point m"]) -> Intrinsic:
     """Curvature of a metric given as a differentiable function of one point; `theta` are rows of coordinates."""
     check_shape("theta", theta, (None, None))
-    m = np.shape(theta)[1]
-    if jax.eval_shape(metric, jnp.asarray(theta)[0]).shape != (m, m):
+    count, m = np.shape(theta)
+    if not count:
+        raise InputError("`theta` must hold at least one row of coordinates.")
+    if jax.eval_shape(metric, jax.ShapeDtypeStruct((m,), jnp.result_type(float))).shape != (m, m):
         raise InputError(f"`metric` must give a matrix ({m}, {m}) for a point of {m} coordinates.")
     return _result(_jet(metric, theta), None, (), "forward derivatives")
 
@@ -102,7 +104,10 @@ def intrinsic_of(metric: Metric, *, time: float) -> Intrinsic:
 
 
 def brioschi(metric: MetricFunction, theta: Float[Any, "point 2"]) -> Float[np.ndarray, " point"]:
-    """Gaussian curvature of a metric in two coordinates by Brioschi's determinants (docs eq. W.21)."""
+    """Gaussian curvature of a metric in two coordinates by Brioschi's determinants (docs eq. W.21).
+
+    NaN where the metric is not positive definite.
+    """
     check_shape("theta", theta, (None, 2))
     value, first, second = _jet(metric, theta)
     (e, f, g), (e1, f1, g1), (e2, f2, g2) = (
@@ -112,7 +117,9 @@ def brioschi(metric: MetricFunction, theta: Float[Any, "point 2"]) -> Float[np.n
     zero = np.zeros_like(e)
     left = _stacked([[corner, e1 / 2, f1 - e2 / 2], [f2 - g1 / 2, e, f], [g2 / 2, f, g]])
     right = _stacked([[zero, e2 / 2, g1 / 2], [e2 / 2, e, f], [g1 / 2, f, g]])
-    return (np.linalg.det(left) - np.linalg.det(right)) / (e * g - f**2) ** 2
+    area = np.where((e > 0) & (e * g > f**2), e * g - f**2, np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return (np.linalg.det(left) - np.linalg.det(right)) / area**2
 
 
 def _stacked(rows: list[list[np.ndarray]]) -> Float[np.ndarray, "point 3 3"]:
@@ -120,7 +127,9 @@ def _stacked(rows: list[list[np.ndarray]]) -> Float[np.ndarray, "point 3 3"]:
 
 
 def _jet(metric: MetricFunction, theta: Float[Any, "point m"]) -> Jet:
-    return Jet(*(np.asarray(part) for part in _compiled_jet(metric, jnp.asarray(theta))))
+    points = jnp.asarray(theta)
+    points = points if jnp.issubdtype(points.dtype, jnp.floating) else points.astype(float)
+    return Jet(*(np.asarray(part) for part in _compiled_jet(metric, points)))
 
 
 @eqx.filter_jit
