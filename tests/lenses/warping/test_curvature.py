@@ -120,6 +120,21 @@ def test_vectors_of_the_second_form() -> None:
     np.testing.assert_allclose(products[:, 0, 0, 1, 1], stored[:, 0, 2], rtol=1e-14)
 
 
+def test_vectors_are_masked_and_refused_as_their_lengths_are() -> None:
+    theta = SURFACES["sphere"].points()
+    theta[0] = 0.0
+    ball = SURFACES["sphere"].immersion
+    for vectors in (mean_curvature_vector(ball, theta), second_form(ball, theta).reshape(len(theta), -1)):
+        assert np.isnan(vectors[0]).all()
+        assert np.isfinite(vectors[1:]).all()
+    line = Immersion(lambda t: t[:1] * t[1:], ball.coordinates)
+    assert np.isnan(mean_curvature_vector(line, theta[1:2])).all()
+    bent = Immersion(lambda t: jnp.abs(jnp.tile(t, 2)), ball.coordinates)
+    for ask in (mean_curvature_vector, second_form):
+        with pytest.raises(InputError, match="allow_piecewise"):
+            ask(bent, theta)
+
+
 def test_curvature_does_not_depend_on_coordinates() -> None:
     def recoded(t: Array) -> Array:
         return jnp.stack([t[0] + 0.3 * jnp.sin(t[1]), 0.5 * t[1] + 0.2 * t[0]])

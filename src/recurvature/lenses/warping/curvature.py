@@ -258,31 +258,47 @@ def sectional(result: AbstractCurvature, a: Float[Any, "*batch m"], b: Float[Any
     return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
 
 
-@eqx.filter_jit
-def second_form(immersion: Immersion, theta: Float[Array, "b m"]) -> Float[Array, "b i j n"]:
-    r"""The vectors $II_{ij} = (1 - QQ^\top)\,\partial_i\partial_jx$ (docs eq. W.12), by a QR factorisation."""
-    return _normal_part(immersion, theta)[1]
+def second_form(
+    immersion: Immersion, theta: Float[Any, "point m"], *, allow_piecewise: bool = False
+) -> Float[np.ndarray, "point i j n"]:
+    r"""The vectors $II_{ij} = (1 - QQ^\top)\,\partial_i\partial_jx$ (docs eq. W.12), by a QR factorisation.
+
+    NaN, and `InputError`, where `local_geometry` has them.
+    """
+    return _normals(immersion, theta, allow_piecewise)[1]
+
+
+def mean_curvature_vector(
+    immersion: Immersion, theta: Float[Any, "point m"], *, allow_piecewise: bool = False
+) -> Float[np.ndarray, "point n"]:
+    r"""$H = \frac1m G^{ij}II_{ij}$ (docs eq. W.14); NaN, and `InputError`, where `local_geometry` has them."""
+    geometry, normal = _normals(immersion, theta, allow_piecewise)
+    known, out = np.isfinite(geometry.mean_curvature), np.full_like(normal[:, 0, 0], np.nan)
+    inverse = triangular.inverse(np.asarray(geometry.factor)[known])
+    out[known] = np.einsum("bik,bjk,bijn->bn", inverse, inverse, normal[known]) / immersion.dimension
+    return out
+
+
+def _normals(
+    immersion: Immersion, theta: Float[Any, "point m"], allow_piecewise: bool
+) -> tuple[LocalGeometry, Float[np.ndarray, "point i j n"]]:
+    """The geometry at points, and the second derivatives less their tangent parts; NaN where that is masked."""
+    geometry = local_geometry(immersion, theta, allow_piecewise=allow_piecewise)
+    normal = np.array(_normal_part(immersion, jnp.asarray(geometry.theta)))
+    normal[~np.isfinite(geometry.mean_curvature)] = np.nan
+    return geometry, normal
 
 
 @eqx.filter_jit
-def mean_curvature_vector(immersion: Immersion, theta: Float[Array, "b m"]) -> Float[Array, "b n"]:
-    r"""$H = \frac1m G^{ij}II_{ij}$ (docs eq. W.14)."""
-    factor, normal = _normal_part(immersion, theta)
-    inverse = jnp.linalg.inv(factor)
-    return jnp.einsum("bik,bjk,bijn->bn", inverse, inverse, normal) / immersion.dimension
-
-
-def _normal_part(
-    immersion: Immersion, theta: Float[Array, "b m"]
-) -> tuple[Float[Array, "b i j"], Float[Array, "b i j n"]]:
+def _normal_part(immersion: Immersion, theta: Float[Array, "b m"]) -> Float[Array, "b i j n"]:
     m = immersion.dimension
     rows = jnp.moveaxis(immersion.rows(theta, 2), 0, 1)
-    basis, factor = jnp.linalg.qr(jnp.swapaxes(rows[:, 1 : 1 + m], 1, 2))
+    basis = jnp.linalg.qr(jnp.swapaxes(rows[:, 1 : 1 + m], 1, 2))[0]
     second = rows[:, 1 + m :]
     # twice is enough: what is left of the tangent part is then rounding of the normal part
     for _ in range(2):
         second = second - jnp.einsum("bna,bka,bpk->bpn", basis, basis, second)
-    return factor, second[:, local.pair_index(m)]
+    return second[:, local.pair_index(m)]
 
 
 def _contacts(immersion: Immersion, theta: Float[np.ndarray, "point m"]) -> local.Contact:
