@@ -9,7 +9,7 @@ from recurvature.io import Certificate, Reading
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.connectivity import LowRank
 from recurvature.systems.leaky import AbstractLeaky, LeakyCurrent
-from recurvature.systems.readout import GatedReadout
+from recurvature.systems.readout import ActivatedReadout, GatedReadout
 from recurvature.systems.stack import Stack
 
 _EQUATIONS = {
@@ -105,7 +105,7 @@ def _how_it_moves(network: Network) -> str:
     if isinstance(system, Euler):
         text += f"; stepped by Euler with dt = {number(system.dt)} at τ = {number(system.flow.tau)}"
     seen = "rates" if isinstance(flow, LeakyCurrent) else "state"
-    sort = "gated" if isinstance(network.readout, GatedReadout) else "linear"
+    sort = {GatedReadout: "gated", ActivatedReadout: "nonlinear"}.get(type(network.readout), "linear")
     return f"The state follows {text}. The output is a {sort} readout of the {seen}."
 
 

@@ -68,7 +68,7 @@ class LinearReadout(AbstractReadout):
 
 
 class ActivatedReadout(AbstractReadout):
-    r"""$y = \phi(W_\mathrm{out}\,r + b)$, with `weight` of shape (outputs, rates) and $\phi$ = `phi`, by default relu."""
+    r"""$y = \phi(W_\mathrm{out}\,r + b)$, with `weight` of shape (outputs, rates); $\phi$ is relu unless named."""
 
     weight: Float[Array, "o r"]
     bias: Float[Array, " o"] | None = None

@@ -1,0 +1,33 @@
+"""Superposition: how a network packs more memories than it has dimensions (OpenReview 7cMzTpbJHC)."""
+
+from recurvature.lenses.superposition.linear_loss import LossTerms as LossTerms
+from recurvature.lenses.superposition.linear_loss import correlated_loss as correlated_loss
+from recurvature.lenses.superposition.linear_loss import expected_loss as expected_loss
+from recurvature.lenses.superposition.linear_loss import loss_terms as loss_terms
+from recurvature.lenses.superposition.models import Weights as Weights
+from recurvature.lenses.superposition.models import conserved as conserved
+from recurvature.lenses.superposition.models import directions as directions
+from recurvature.lenses.superposition.models import projections as projections
+from recurvature.lenses.superposition.models import recall_network as recall_network
+from recurvature.lenses.superposition.models import tied as tied
+from recurvature.lenses.superposition.models import weights_of as weights_of
+from recurvature.lenses.superposition.optimal import LinearOptimum as LinearOptimum
+from recurvature.lenses.superposition.optimal import balanced_network as balanced_network
+from recurvature.lenses.superposition.optimal import optimal_linear as optimal_linear
+from recurvature.lenses.superposition.rectified import SampledLoss as SampledLoss
+from recurvature.lenses.superposition.rectified import SparsePolynomial as SparsePolynomial
+from recurvature.lenses.superposition.rectified import order_one as order_one
+from recurvature.lenses.superposition.rectified import order_two as order_two
+from recurvature.lenses.superposition.rectified import rectified_normal as rectified_normal
+from recurvature.lenses.superposition.rectified import sampled_loss as sampled_loss
+from recurvature.lenses.superposition.rectified import sparse_polynomial as sparse_polynomial
+from recurvature.lenses.superposition.stationary import MemoryCapacity as MemoryCapacity
+from recurvature.lenses.superposition.stationary import memory_capacity as memory_capacity
+from recurvature.lenses.superposition.stationary import optimal_readout as optimal_readout
+from recurvature.lenses.superposition.stationary import stationary_loss as stationary_loss
+from recurvature.lenses.superposition.statistics import AbstractAmplitude as AbstractAmplitude
+from recurvature.lenses.superposition.statistics import Levels as Levels
+from recurvature.lenses.superposition.statistics import Statistics as Statistics
+from recurvature.lenses.superposition.statistics import Uniform as Uniform
+from recurvature.lenses.superposition.statistics import sparse as sparse
+from recurvature.lenses.superposition.statistics import white as white

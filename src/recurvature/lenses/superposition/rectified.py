@@ -1,0 +1,266 @@
+r"""Expected losses under a rectified readout: the exact polynomial in the density, its first orders, and samples."""
+
+import itertools
+import math
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import jax.random as jr
+import jax.scipy.stats
+import numpy as np
+from jaxtyping import Array, Float
+
+from recurvature._errors import InputError, check_count, check_shape
+from recurvature._keys import PRNGKey, stream
+from recurvature._precision import float_dtype
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.superposition.models import check_delay
+from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density, importances
+from recurvature.systems.base import Network
+from recurvature.systems.simulate import simulate
+from recurvature.tasks.recall import SUPERPOSITION, delayed
+
+MOST = 2**20
+"""Input sequences that are enumerated at most."""
+
+
+class SparsePolynomial(AbstractResult):
+    r"""The expected loss of a trial as a polynomial in the density, $E L = \sum_j c_jp^j$, exactly (docs eq. S.16)."""
+
+    citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
+
+    coefficient: Float[Values, " order"]
+    """$c_0$ to $c_n$; $c_0$ is the loss of a trial without features."""
+    active: Float[Values, " order"]
+    """The sum of the expected losses of all sets of so many active features."""
+    steps: int
+    delay: int
+    silence: float
+    """The loss of an output of 0, over the density."""
+
+    def __call__(self, density: float) -> float:
+        """The expected loss at one density, by the sum over numbers of active features: no cancellation."""
+        check_density(density)
+        active = np.asarray(self.active, float)
+        n = len(active) - 1
+        return math.fsum(e * density**a * (1 - density) ** (n - a) for a, e in enumerate(active))
+
+    def normalised(self, density: float) -> float:
+        """The loss over that of an output of 0."""
+        return self(density) / (density * self.silence)
+
+
+def sparse_polynomial(
+    network: Network,
+    *,
+    steps: int,
+    delay: int,
+    amplitude: AbstractAmplitude | None = None,
+    importance: float | Float[Array, " o"] = 1.0,
+    block: int = 2**14,
+) -> SparsePolynomial:
+    r"""The exact expected loss of k-delay recall of any network, by running it on every input sequence.
+
+    Every feature of every step has a gate of its own; amplitudes are the `Levels` given, by default 1. With L levels
+    and d features there are $(1+L)^{Td}$ sequences, of which `block` are run at once.
+
+    Raises `InputError` where those are more than 2²⁰, or the amplitudes are no `Levels`.
+    """
+    d, levels = network.system.input_size, Levels() if amplitude is None else amplitude
+    check_count(steps=steps, block=block)
+    check_delay(delay, steps)
+    if not isinstance(levels, Levels):
+        raise InputError("`amplitude` must be `Levels`, which can be enumerated. Otherwise use `sampled_loss`.")
+    gates, choices = steps * d, 1 + len(levels.values)
+    if choices**gates > MOST:
+        raise InputError(
+            f"{choices}^{gates} sequences are too many to run (at most {MOST}): pass fewer `steps`, or use "
+            "`sampled_loss`."
+        )
+    weight = importances(importance, network.readout.output_size, float_dtype(network))
+    active = np.zeros(gates + 1)
+    for start in range(0, choices**gates, block):
+        which = _digits(np.arange(start, min(start + block, choices**gates)), choices, gates)
+        x = np.array([0.0, *levels.values])[which].reshape(-1, steps, d)
+        errors = np.asarray(_errors_of(network, jnp.asarray(x, weight.dtype), delay, weight), float)
+        count = (which > 0).sum(1)
+        active += np.bincount(count, errors / float(len(levels.values)) ** count, gates + 1)
+    silence = (steps - delay) * levels.square * float(weight.sum())
+    return SparsePolynomial(_monomials(active), active, steps, delay, silence)
+
+
+def _digits(numbers: Any, base: int, count: int) -> Any:
+    return numbers[:, None] // base ** np.arange(count) % base
+
+
+def _monomials(active: Float[np.ndarray, " order"]) -> Float[np.ndarray, " order"]:
+    """Coefficients of powers of p from those of $p^a(1-p)^{n-a}$."""
+    n = len(active) - 1
+    terms = [
+        math.fsum((-1) ** (j - a) * math.comb(n - a, j - a) * active[a] for a in range(j + 1)) for j in range(n + 1)
+    ]
+    return np.array(terms)
+
+
+def _errors_of(
+    network: Network, x: Float[Array, "trial time d"], delay: int, weight: Float[Array, " o"]
+) -> Float[Array, " trial"]:
+    """The loss of each input sequence."""
+    outputs = jnp.asarray(simulate(network, x).outputs)
+    check_shape("outputs", outputs, tuple(x.shape))
+    targets = delayed(x, jnp.full(len(x), delay, jnp.int32)).astype(outputs.dtype)
+    return ((outputs - targets) ** 2 @ weight).sum(1)
+
+
+class SampledLoss(AbstractResult):
+    """An expected loss from sampled trials that hold at least one feature, and its standard error (docs eq. S.19)."""
+
+    citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
+
+    loss: float
+    standard_error: float
+    normalised: float
+    """Over the loss of an output of 0."""
+    trials: int
+
+
+def sampled_loss(
+    network: Network,
+    *,
+    steps: int,
+    delay: int,
+    density: float,
+    amplitude: AbstractAmplitude | None = None,
+    importance: float | Float[Array, " o"] = 1.0,
+    trials: int = 4096,
+    key: PRNGKey,
+) -> SampledLoss:
+    r"""The expected loss of k-delay recall of any network that is silent without input, from sampled trials.
+
+    Trials without a feature cost nothing and are not drawn: the loss is the mean over trials with at least one feature
+    times the chance of those, $1-(1-p)^{Td}$. Exact in expectation, at any density.
+
+    Raises `InputError` where the network does not stay silent without input.
+    """
+    check_count(steps=steps, trials=trials)
+    check_delay(delay, steps)
+    check_density(density)
+    d, u = network.system.input_size, Uniform() if amplitude is None else amplitude
+    weight = importances(importance, network.readout.output_size, float_dtype(network))
+    if float(_errors_of(network, jnp.zeros((1, steps, d), weight.dtype), delay, weight)[0]) != 0:
+        raise InputError("`network` gives outputs without any input, so empty trials cannot be left out of the sample.")
+    x = _conditioned(key, trials, steps * d, density, u).reshape(trials, steps, d).astype(weight.dtype)
+    errors = np.asarray(_errors_of(network, x, delay, weight), float)
+    chance = -math.expm1(steps * d * math.log1p(-density)) if density < 1 else 1.0
+    loss, error = chance * errors.mean(), chance * errors.std(ddof=1) / math.sqrt(trials)
+    silence = (steps - delay) * density * u.square * float(weight.sum())
+    return SampledLoss(float(loss), float(error), float(loss / silence), trials)
+
+
+def _conditioned(
+    key: PRNGKey, trials: int, gates: int, density: float, amplitude: AbstractAmplitude
+) -> Float[Array, "trial gate"]:
+    """Gated amplitudes with at least one open gate: the first one open is drawn, then those after it."""
+    first = _first_open(jr.uniform(stream(key, "first"), (trials,)), gates, density)
+    index = jnp.arange(gates)[None, :]
+    later = (jr.uniform(stream(key, "gates"), (trials, gates)) < density) & (index > first[:, None])
+    values = amplitude.sample(stream(key, "amplitudes"), (trials, gates))
+    return jnp.where(later | (index == first[:, None]), values, jnp.zeros((), values.dtype))
+
+
+def _first_open(uniform: Float[Array, " trial"], gates: int, density: float) -> Any:
+    """The index of the first open gate, by inversion of the geometric distribution cut at the last gate."""
+    if density == 1:
+        return jnp.zeros(uniform.shape, int)
+    chance = -math.expm1(gates * math.log1p(-density))
+    index = jnp.floor(jnp.log1p(-uniform * chance) / math.log1p(-density))
+    return jnp.clip(index, 0, gates - 1).astype(int)
+
+
+def order_one(
+    projections: Float[Array, "age o d"],
+    delay: int,
+    *,
+    amplitude: AbstractAmplitude | None = None,
+    importance: float | Float[Array, " o"] = 1.0,
+) -> Float[Array, ""]:
+    r"""The coefficient of $p$ in the expected loss under a relu readout, over T = ages steps (docs eq. S.17).
+
+    Amplitudes of at least 0 make negative projections free: the interference-free half-space. Holds for the pulse
+    responses of relu recurrences if amplitudes are positive. Differentiable.
+    """
+    u = Uniform() if amplitude is None else amplitude
+    ages, outputs, features = projections.shape
+    check_delay(delay, ages)
+    own = jnp.zeros((ages, outputs, features), bool).at[delay].set(jnp.eye(outputs, features, dtype=bool))
+    cost = jnp.zeros_like(projections)
+    for square, sign in zip(u.squares, (1, -1), strict=True):
+        seen = jnp.maximum(sign * projections, 0)
+        wanted = own.astype(projections.dtype) * sign
+        cost = cost + square * (wanted - seen) ** 2
+    count = jnp.asarray(ages - np.arange(ages), projections.dtype)
+    return (count @ cost.sum(2)) @ importances(importance, outputs, projections.dtype)
+
+
+def order_two(response: Float[Any, " age"], delay: int, *, amplitude: AbstractAmplitude | None = None) -> float:
+    r"""The coefficient of $p^2$ for one feature and a relu readout: sums over pairs of ages (docs eq. S.18).
+
+    `amplitude` is `Uniform()` from 0 to 1, for which the pairs have a closed form, or `Levels`.
+    """
+    a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
+    check_delay(delay, len(a))
+    total = 0.0
+    for s, r in itertools.combinations(range(len(a)), 2):
+        both = _pair(a[s], a[r], s == delay, r == delay, u)
+        alone = _single(a[s], s == delay, u) + _single(a[r], r == delay, u)
+        total += (len(a) - r) * (both - alone)
+    return total
+
+
+def _single(a: float, target: bool, u: AbstractAmplitude) -> float:
+    return sum(q * (sign * target - max(sign * a, 0.0)) ** 2 for q, sign in zip(u.squares, (1, -1), strict=True))
+
+
+def _pair(a: float, b: float, first: bool, second: bool, u: AbstractAmplitude) -> float:
+    """The expected loss where two ages are active, of which one may be the target."""
+    if isinstance(u, Levels):
+        x, y = np.meshgrid(u.values, u.values)
+        return float(np.mean((first * x + second * y - np.maximum(a * x + b * y, 0)) ** 2))
+    if u != Uniform():
+        raise InputError("`amplitude` must be Uniform() from 0 to 1 or `Levels`: other pairs have no closed form here.")
+    crossed = first * _cross(a, b) + second * _cross(b, a)
+    return _square(a, b) - 2 * crossed + (first or second) * u.square
+
+
+def _square(a: float, b: float) -> float:
+    r"""$E[aU+bV]_+^2$ for U, V uniform between 0 and 1."""
+    if a <= 0 and b <= 0:
+        return 0.0
+    if a >= 0 and b >= 0:
+        return (a * a + b * b) / 3 + a * b / 2
+    a, b = max(a, b), -min(a, b)
+    return (a**4 - max(a - b, 0.0) ** 4) / (12 * a * b)
+
+
+def _cross(a: float, b: float) -> float:
+    r"""$E\,U[aU+bV]_+$ for U, V uniform between 0 and 1."""
+    if a <= 0 and b <= 0:
+        return 0.0
+    if a >= 0 and b >= 0:
+        return a / 3 + b / 4
+    if a > 0:
+        b, d = -b, max(a + b, 0.0)
+        return (a * a / 4 - (d**4 / 4 + b * d**3 / 3) / a**2) / (2 * b)
+    # V must exceed -aU/b, which it can only for U below the edge
+    a, edge = -a, min(1.0, -b / a)
+    return b * edge**2 / 4 - a * edge**3 / 3 + a * a * edge**4 / (8 * b)
+
+
+def rectified_normal(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    r"""$E[Z]_+^2 = (\mu^2+\sigma^2)\Phi(\mu/\sigma) + \mu\sigma\varphi(\mu/\sigma)$ of a normal Z (docs eq. S.20).
+
+    What many small projections together cost: the closure by their mean and standard deviation (> 0).
+    """
+    ratio = mean / std
+    below, density = jax.scipy.stats.norm.cdf(ratio), jax.scipy.stats.norm.pdf(ratio)
+    return (mean**2 + std**2) * below + mean * std * density
