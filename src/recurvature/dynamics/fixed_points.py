@@ -141,7 +141,7 @@ def fixed_points(
     Two phases: Levenberg-Marquardt from every start in float32, then Newton's method in float64 on the points that are
     distinct (docs eq. D.3, D.4). **Without 64-bit numbers** (`recurvature.enable_float64`) both phases run in float32:
     `dtype` says so, `tolerance` is then that of float32, and error bounds are as wide as its rounding. A system that
-    is a bare function (no arrays of its own to cast) is searched and polished in one type.
+    is a bare function (no arrays of its own to cast) is searched and polished in the type of its `starts`.
 
     A low-rank leaky network is searched in its K latent variables, where all of its fixed points are (docs eq. D.8);
     `latent=False` searches the full state.
@@ -164,7 +164,7 @@ def fixed_points(
     """
     check_positive(scale=scale, slow=slow, unique=unique, marginal=marginal, reach=reach)
     check_count(max_steps=max_steps)
-    problem = prepare(network, inputs, scale, latent)
+    problem = prepare(network, inputs, scale, latent, starts)
     limit = float(jnp.finfo(problem.dtype).eps) ** 0.75 if tolerance is None else tolerance
     check_positive(tolerance=limit)
     if limit > slow:

@@ -71,11 +71,16 @@ class Problem(NamedTuple):
         return points
 
 
-def prepare(network: Any, inputs: Any, scale: float, latent: bool) -> Problem:
-    """The problem in float64 and float32, where 64-bit numbers are on and the system has arrays that can be cast."""
+def prepare(network: Any, inputs: Any, scale: float, latent: bool, starts: Any) -> Problem:
+    """The problem in float64 and float32, where 64-bit numbers are on and the system has arrays that can be cast.
+
+    A bare function takes the number type of the starts, if they have one.
+    """
     system = system_of(network)
     castable = any(eqx.is_inexact_array(leaf) for leaf in jax.tree.leaves(system))
     dtype = jnp.float64 if castable and jnp.result_type(float) == jnp.float64 else float_dtype(system)
+    if not castable and starts is not None and np.issubdtype(np.asarray(starts).dtype, np.floating):
+        dtype = jnp.result_type(np.asarray(starts).dtype)
     full = rate_of(cast(system, dtype), inputs, dtype)
     fine = (latent_rate(full) if latent else None) or full
     return Problem(full, fine, cast(fine, jnp.float32) if castable else fine, scale)

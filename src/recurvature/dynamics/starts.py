@@ -96,7 +96,8 @@ def spread(rate: Rate, count: int, scale: float, key: PRNGKey) -> Float[np.ndarr
 def latent_starts(latent: LatentRate, count: int, scale: float, key: PRNGKey) -> Float[np.ndarray, "start k"]:
     r"""Latent variables in the box that holds all fixed points of a network with rates of `scale` at most.
 
-    $|\kappa_k| \le s\sum_i|n_{ik}|\,a$, with $a$ the largest rate; the second half of the starts lies in a tenth of the box.
+    $|\kappa_k| \le s\sum_i|n_{ik}|\,a$, with $a$ the largest rate; the second half of the starts lies in a tenth
+    of the box.
     """
     edge = scale * latent.scale * np.abs(np.asarray(latent.right)).sum(0)
     # even cover of the box: a point that few starts lead to is missed by chance less often
