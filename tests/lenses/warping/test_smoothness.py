@@ -46,6 +46,8 @@ PIECEWISE: dict[str, tuple[Callable[..., Any], str]] = {
     "in a branch": (lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x), "cond"),
     "in a while": (lambda x: jax.lax.while_loop(lambda c: c.sum() < 9, lambda c: 2 * c, x), "while"),
     "sorted": (jnp.sort, "sort"),
+    "looked up": (lambda x: jnp.searchsorted(jnp.arange(3.0), x), "le_to"),
+    "pooled": (lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (2,), (1,), "SAME"), "reduce_window_max"),
 }
 
 

@@ -20,9 +20,43 @@ from recurvature.lenses.warping.immersion import Immersion, StateAt
 from recurvature.systems.base import AbstractFlow, AbstractMap, Network
 from recurvature.systems.inputs import AbstractInputManifold
 
-KINKED = frozenset({"abs", "max", "min", "clamp", "sort", "top_k", "reduce_max", "reduce_min", "cummax", "cummin"})
+KINKED = frozenset(
+    [
+        "abs",
+        "max",
+        "min",
+        "clamp",
+        "sort",
+        "top_k",
+        "approx_top_k",
+        "cummax",
+        "cummin",
+        "reduce_max",
+        "reduce_min",
+        "reduce_window_max",
+        "reduce_window_min",
+    ]
+)
 """Operations whose values are continuous and whose derivatives are not."""
-JUMPING = frozenset(["sign", "floor", "ceil", "round", "gt", "ge", "lt", "le", "rem", "argmax", "argmin", "nextafter"])
+JUMPING = frozenset(
+    [
+        "sign",
+        "floor",
+        "ceil",
+        "round",
+        "rem",
+        "argmax",
+        "argmin",
+        "nextafter",
+        "bitcast_convert_type",
+        "gt",
+        "ge",
+        "lt",
+        "le",
+        "lt_to",
+        "le_to",
+    ]
+)
 """Operations whose values jump, comparisons among them: what a comparison selects has a seam."""
 GUARDS = frozenset(["eq", "ne", "is_finite", "stop_gradient"])
 """Comparisons that single out points (infinities, removable singularities), and what declares itself constant."""
