@@ -11,7 +11,7 @@ import optax
 import recurvature as rc
 from recurvature import io
 from recurvature._errors import InputError
-from recurvature.app import about_network, sections
+from recurvature.app import about_network, curved, sections
 from recurvature.app.output import claim
 from recurvature.app.page import Page, Section, percent
 from recurvature.app.pipeline import Options, Performance, Probe, Study, find_task, fit_to, study
@@ -165,5 +165,6 @@ def _numbers(found: Study) -> dict[str, Any]:
 def _geometry(found: Study) -> list[Section]:
     return [
         sections.geometry_section(found),
+        curved.curvature_section(found),
         sections.trust_section(found),
     ]

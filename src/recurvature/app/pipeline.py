@@ -17,6 +17,8 @@ from recurvature._keys import PRNGKey
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
 from recurvature.lenses import warping
+from recurvature.lenses.warping.smoothness import kinks_of_network
+from recurvature.lenses.warping.status import OK
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.inputs import AbstractInputManifold, ConstantInputs, box
 from recurvature.systems.leaky import leaky
@@ -101,11 +103,14 @@ class Geometry:
     step_size: warping.StepSizeCheck | None
     ratio: warping.Ratio | None
     rates_ratio: warping.Ratio | None
+    curvature: warping.Curvature | None = None
+    uncurved: str = ""
+    """Why there is no curvature to look at."""
 
     def results(self) -> dict[str, AbstractResult]:
         """Everything by name, for storing."""
-        fields = {f.name.replace("_", "-"): getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
-        return {name: result for name, result in fields.items() if result is not None}
+        fields = {f.name.replace("_", "-"): getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: result for name, result in fields.items() if isinstance(result, AbstractResult)}
 
 
 def find_task(name: str, **parameters: Any) -> AbstractTask:
@@ -205,7 +210,7 @@ def look(network: Network, view: View, *, points: int | None, report: Report) ->
     state = ask(warping.metric, "state metric", **time)
     rates = ask(warping.metric, "rates metric", space="rates", **time)
     halved = isinstance(network.system, Euler)
-    pair = leading_pair(state)
+    pair, uncurved = leading_pair(state), why_uncurved(network, view, state)
     return Geometry(
         view=view,
         state=state,
@@ -216,7 +221,26 @@ def look(network: Network, view: View, *, points: int | None, report: Report) ->
         step_size=ask(warping.step_size_check, "step-size check", **{**time, "points": 5}) if halved else None,
         ratio=pair and warping.ratio(state, *pair),
         rates_ratio=pair and warping.ratio(rates, *pair),
+        curvature=None if uncurved else ask(warping.curvature, "curvature", times=moments(view, state), **time),
+        uncurved=uncurved,
     )
+
+
+def why_uncurved(network: Network, view: View, state: warping.Metric) -> str:
+    """Why the curvature of a view cannot be looked at; empty if it can."""
+    count = view.manifold.dimension
+    if count != 2:
+        return f"only surfaces are drawn here, and these inputs have {count} coordinate{'s' if count > 1 else ''}."
+    found = kinks_of_network(network, view.manifold)
+    if found:
+        return (
+            f"the network has kinks ({', '.join(found)}), in which curvature hides: "
+            "recurvature.warping.smoothing_sweep says what becomes of it as they are made smooth."
+        )
+    at = [int(np.abs(np.asarray(state.time) - time).argmin()) for time in moments(view, state)]
+    if not (np.asarray(state.status)[at] == OK).any():
+        return "the metric is singular at every input and time looked at, as the table above says."
+    return ""
 
 
 def default_points(manifold: AbstractInputManifold) -> int:

@@ -84,7 +84,7 @@ def _dress(ax: Any, sheet: Sheet, position: Float[np.ndarray, "time point 3"]) -
     ax.set_ylabel(component_label(sheet, 1))
     dress_solid(ax, component_label(sheet, 2))
     fit_limits(ax, position)
-    ax.set_box_aspect((1, 1, 1), zoom=1.0)
+    ax.set_box_aspect((1, 1, 1), zoom=0.92)
     ax.view_init(elev=32, azim=-58)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.set_major_formatter(NullFormatter())

@@ -138,7 +138,7 @@ class ContactEmitter(eqx.Module):
         """The contacts of a block; zeros at other times."""
         if self.wanted is None:
             return self._contact(network, frame.rows)
-        shapes = jax.eval_shape(self._contact, network, frame.rows)
+        shapes = eqx.filter_eval_shape(self._contact, network, frame.rows)
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         now = (jnp.abs(frame.time - self.wanted) < self.tolerance).any()
         return jax.lax.cond(now, lambda: self._contact(network, frame.rows), lambda: nothing)
