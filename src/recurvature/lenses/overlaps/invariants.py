@@ -1,0 +1,175 @@
+r"""What gradient flow keeps: the spectrum of $JS$ for linear networks, the gauge charges for all."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from recurvature._errors import InputError, check_choice, check_count
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, function_relevant
+from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, to_pairs
+from recurvature.lenses.overlaps.learning import Learning
+
+
+class Invariants(AbstractResult):
+    r"""The conserved quantities of overlaps, or of each recorded step of learning (docs eq. O.24 and O.25).
+
+    `spectrum` is that of $JS$: the P eigenvalues of $(AA^\top-BB^\top)/N$ that can differ from zero, real, the largest
+    first. `charge` is $\sigma_{UU}-\sigma_{VV}$. Gradient flow keeps both for linear units, `charge` alone for
+    nonlinear ones; with rates that differ from block to block it keeps neither as it stands.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
+
+    time: Float[Values, " step"] = eqx.field(metadata={"units": "rate times steps"})
+    spectrum: Float[Values, "step k"]
+    charge: Float[Values, "step i j"]
+    columns: tuple[str, ...]
+
+    @property
+    def traces(self) -> Float[np.ndarray, "step k"]:
+        r"""$I_k = \mathrm{tr}(JS)^k$, $k = 1\dots P$."""
+        spectrum = np.asarray(self.spectrum)
+        return np.stack([(spectrum**k).sum(-1) for k in range(1, spectrum.shape[-1] + 1)], axis=-1)
+
+    @property
+    def drift(self) -> Float[np.ndarray, " step"]:
+        """The largest change since the first step of any eigenvalue and any charge."""
+        moved = (np.asarray(x) - np.asarray(x)[:1] for x in (self.spectrum, self.charge))
+        return np.max([np.abs(x).reshape(len(x), -1).max(-1) for x in moved], axis=0)
+
+
+def invariants(source: Overlaps | Learning) -> Invariants:
+    """The conserved quantities of a network's overlaps (one step), or along learning."""
+    matrices = np.asarray(source.matrix)[None] if isinstance(source, Overlaps) else source.matrix
+    layout, s = source.layout, np.asarray(matrices)
+    return Invariants(
+        time=np.asarray(source.time) if isinstance(source, Learning) else np.zeros(1, s.dtype),
+        spectrum=signed_spectrum(s, layout),
+        charge=s[:, layout.u, layout.u] - s[:, layout.v, layout.v],
+        columns=layout.columns,
+    )
+
+
+def signed_spectrum(overlaps: Float[np.ndarray, "*step a a"], layout: Layout) -> Float[np.ndarray, "*step a"]:
+    r"""Eigenvalues of $JS$, by the symmetric $S^{1/2}JS^{1/2}$ that has the same; NaN where not finite."""
+    finite = np.isfinite(overlaps).all((-1, -2))
+    values, axes = np.linalg.eigh(np.where(finite[..., None, None], overlaps, 0))
+    half = axes * np.sqrt(np.clip(values, 0, None))[..., None, :]
+    signs = layout.signature.astype(overlaps.dtype)
+    spectrum = np.linalg.eigvalsh(np.swapaxes(half, -1, -2) @ (signs[:, None] * half))[..., ::-1]
+    return np.where(finite[..., None], spectrum, np.nan)
+
+
+def expected_drift(
+    overlaps: Float[Any, "a a"], gamma: Float[Any, "a a"], layout: Layout, rate: float
+) -> tuple[float, Float[np.ndarray, "i j"]]:
+    r"""How far one step of gradient descent moves $\mathrm{tr}\,JS$ and the charge: exact, of order $\eta^2$.
+
+    $4\eta^2\,\mathrm{tr}(J\Gamma S\Gamma)$ (for linear units, where $\Gamma J = -J\Gamma$) and
+    $4\eta^2[(\Gamma S\Gamma)_{UU}-(\Gamma S\Gamma)_{VV}]$ (docs eq. O.26).
+    """
+    gained = 4 * rate**2 * (np.asarray(gamma) @ np.asarray(overlaps) @ np.asarray(gamma))
+    trace = float((layout.signature * np.diag(gained)).sum())
+    return trace, gained[layout.u, layout.u] - gained[layout.v, layout.v]
+
+
+class Reach(AbstractResult):
+    r"""How many dimensions learning can reach from a point of overlap space, whatever the tasks (docs eq. O.27).
+
+    `leaf` is the rank of the Lie algebra of the gradient fields up to brackets of `depth`; `invariants` = overlaps −
+    leaf; `hidden` = leaf − function: directions in which learning leaves a trace that the function does not show.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
+
+    singular_values: Float[Values, " k"]
+    leaf: int
+    function: int
+    overlaps: int
+    depth: int
+    columns: tuple[str, ...]
+
+    @property
+    def invariants(self) -> int:
+        """Number of independent conserved quantities near the point."""
+        return self.overlaps - self.leaf
+
+    @property
+    def hidden(self) -> int:
+        """Dimensions of memory that the function does not show."""
+        return self.leaf - self.function
+
+
+def reach(
+    overlaps: Overlaps | Float[Any, "a a"],
+    *,
+    layout: Layout | None = None,
+    regime: Regime = "linear",
+    depth: int = 3,
+    tolerance: float = 1e-9,
+) -> Reach:
+    r"""The dimension that any sequence of tasks can reach from `overlaps`, by brackets of gradient fields.
+
+    Fields are $X_i = -2(\Gamma_iS + S\Gamma_i)$ for a basis $f_i$ of functions of the function-relevant combinations;
+    brackets are exact derivatives, left-normed up to `depth`. Singular values above `tolerance` of the largest count.
+    A leaf that still grows from `depth` − 1 to `depth` is a lower bound: raise `depth`.
+    """
+    check_choice("regime", regime, REGIMES)
+    check_count(depth=depth)
+    if isinstance(overlaps, Overlaps):
+        return reach(overlaps.matrix, layout=overlaps.layout, regime=regime, depth=depth, tolerance=tolerance)
+    if layout is None:
+        raise InputError("a bare matrix of overlaps needs its `layout`.")
+    fields = _fields(layout, regime)
+    vectors = _brackets(fields, jnp.asarray(overlaps), depth)
+    rows = np.asarray(to_pairs(vectors, layout))
+    # brackets differ in size by powers of the overlaps: only their directions count
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    strengths = np.linalg.svd(rows / np.where(lengths > 1e-12, lengths, np.inf), compute_uv=False)
+    first = np.linalg.svd(rows[: len(fields(jnp.asarray(overlaps)))], compute_uv=False)
+    return Reach(
+        singular_values=strengths,
+        leaf=int((strengths > tolerance * strengths[0]).sum()),
+        function=int((first > tolerance * first[0]).sum()),
+        overlaps=len(layout.names),
+        depth=depth,
+        columns=layout.columns,
+    )
+
+
+def _fields(layout: Layout, regime: Regime) -> Any:
+    """The gradient fields as one function: overlaps ↦ (field, P, P)."""
+
+    def parameters(s: Array) -> Array:
+        return jnp.concatenate([x.reshape(-1) for x in function_relevant(s, layout, regime).values()])
+
+    def fields(s: Array) -> Array:
+        gradients = jax.jacrev(parameters)(s)
+        gamma = (gradients + jnp.swapaxes(gradients, 1, 2)) / 2
+        return -2 * (gamma @ s + s @ gamma)
+
+    return fields
+
+
+def _brackets(fields: Any, s: Float[Array, "a a"], depth: int) -> Float[Array, "vector a a"]:
+    """All left-normed brackets of the fields at a point, up to `depth`, as one compiled program."""
+
+    def level(previous: Any) -> Any:
+        def bracketed(x: Array) -> Array:
+            first, second = fields(x), previous(x)
+            along_first = jax.vmap(lambda t: jax.jvp(previous, (x,), (t,))[1])(first)
+            along_second = jax.vmap(lambda t: jax.jvp(fields, (x,), (t,))[1])(second)
+            found = along_first - jnp.swapaxes(along_second, 0, 1)
+            return found.reshape(-1, *x.shape)
+
+        return bracketed
+
+    levels = [fields]
+    for _ in range(depth - 1):
+        levels.append(level(levels[-1]))
+    return jax.jit(lambda x: jnp.concatenate([f(x) for f in levels]))(s)

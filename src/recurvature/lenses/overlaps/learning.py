@@ -1,0 +1,305 @@
+r"""Learning curves from overlaps: exact gradient descent of any step size, its flow limit, and a labelled control."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from recurvature._errors import InputError, check_count, check_shape
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.overlaps.construct import assemble
+from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, check_overlaps, stability_margin
+from recurvature.lenses.overlaps.descent import Loss, Rule, follow, loss_and_gradient, symmetric_gradient
+from recurvature.lenses.overlaps.extract import stacked
+from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.status import classify_steps
+from recurvature.systems.base import Network
+
+
+class Learning(AbstractResult):
+    r"""Overlaps along learning, and the matrices that move every weight: $\Theta_k = \Theta_0\,$`propagator[k]`.
+
+    `method` says what was followed: `gradient descent` (exact in its step), `gradient flow` (its limit of small
+    steps), or `control: descent in the overlaps`, which no network follows (its propagator is NaN).
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
+
+    time: Float[Values, " step"] = eqx.field(metadata={"units": "rate times steps"})
+    count: Int[Values, " step"] = eqx.field(metadata={"long_name": "steps taken (0 throughout for a flow)"})
+    matrix: Float[Values, "step a b"]
+    propagator: Float[Values, "step a b"]
+    loss: Float[Values, " step"]
+    gradient_norm: Float[Values, " step"] = eqx.field(
+        metadata={"long_name": "sqrt(N) times the norm of the gradient in the weights that learn"}
+    )
+    margin: Float[Values, " step"]
+    smallest_eigenvalue: Float[Values, " step"]
+    status: Int[Values, " step"]
+    columns: tuple[str, ...]
+    outputs: int
+    rank: int
+    inputs: int
+    dt: float | None
+    method: str
+    rule: dict[str, Any]
+    dtype: str
+
+    @property
+    def layout(self) -> Layout:
+        """Which column is which."""
+        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
+
+    def of(self, name: str) -> Float[np.ndarray, " step"]:
+        """The overlap called `name` (`z·m`, in either order) along learning."""
+        a, b = self.layout.position(name)
+        return np.asarray(self.matrix)[:, a, b]
+
+
+def descend(
+    loss: Loss,
+    overlaps: Overlaps | Float[Any, "a a"],
+    rule: Rule | float,
+    *,
+    steps: int,
+    layout: Layout | None = None,
+    data: Any = None,
+    every: int = 1,
+    dt: float | None = None,
+) -> Learning:
+    r"""Full-batch or stochastic gradient descent on all weights, from the overlaps alone (docs eq. O.20).
+
+    It is the network's own descent to rounding, for every step size, at a cost that does not know the number of units.
+    A number for `rule` is the rate $\eta$; the weights' learning rate is $N\eta$.
+
+    **Arguments**
+
+    - `loss`: a function of the overlaps (P, P), and of a step's data if there are any: `FilterLoss`, `DataLoss`, or
+      your own.
+    - `overlaps`: of a network (`extract`), or a matrix together with its `layout`.
+    - `data`: arrays with a leading axis of `steps`: what each step sees (batches, noisy targets, a changing task).
+    - `every`: record every so many steps; `steps` is a multiple of it.
+    - `dt`: the network's step, for the stability margin; that of `overlaps` where they are a network's.
+
+    Divergence is reported in `status`, not raised.
+    """
+    start, which, dt = _start(overlaps, layout, dt)
+    rule = rule if isinstance(rule, Rule) else Rule(rule)
+    check_count(steps=steps, every=every)
+    if steps % every:
+        raise InputError(f"`steps` must be a multiple of `every`; got {steps} and {every}.")
+    for leaf in jax.tree.leaves(data):
+        check_shape("data", leaf, (steps, *(None,) * (np.ndim(leaf) - 1)))
+    traced = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), rule)
+    course = _follow(loss, start, traced, which, steps // every, jnp.asarray(every), data)
+    count = np.arange(0, steps + 1, every)
+    matrices = _carried(np.asarray(start), np.asarray(course.weights))
+    return _record(
+        matrices,
+        np.asarray(course.weights),
+        np.asarray(course.loss),
+        np.asarray(course.norm),
+        layout=which,
+        dt=dt,
+        count=count,
+        time=(float(rule.rate) * count).astype(matrices.dtype),
+        method="gradient descent",
+        rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
+    )
+
+
+_follow = eqx.filter_jit(follow)
+
+
+def _carried(start: Float[np.ndarray, "a a"], weights: Float[np.ndarray, "step a a"]) -> Float[np.ndarray, "step a a"]:
+    r"""$\mathcal K^\top S_0\mathcal K$ for every propagator."""
+    # weights that diverged overflow here: their status says so
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.swapaxes(weights, -1, -2) @ start @ weights
+
+
+def _start(
+    overlaps: Overlaps | Float[Any, "a a"], layout: Layout | None, dt: float | None
+) -> tuple[Array, Layout, float | None]:
+    """The initial matrix, its layout and the network's step."""
+    if isinstance(overlaps, Overlaps):
+        return jnp.asarray(overlaps.matrix), overlaps.layout, overlaps.dt if dt is None else dt
+    if layout is None:
+        raise InputError("a bare matrix of overlaps needs its `layout`.")
+    check_overlaps(overlaps, layout)
+    return jnp.asarray(overlaps), layout, dt
+
+
+def _record(
+    matrices: Float[np.ndarray, "step a a"],
+    propagators: Float[np.ndarray, "step a a"],
+    loss: Float[np.ndarray, " step"],
+    norm: Float[np.ndarray, " step"],
+    *,
+    layout: Layout,
+    dt: float | None,
+    **options: Any,
+) -> Learning:
+    margin = stability_margin(matrices, layout, dt)
+    finite = np.isfinite(matrices).all((-1, -2))
+    smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], matrices, 0))[:, 0]
+    return Learning(
+        matrix=matrices,
+        propagator=propagators,
+        loss=loss,
+        gradient_norm=norm,
+        margin=margin.astype(matrices.dtype),
+        smallest_eigenvalue=np.where(finite, smallest, np.nan).astype(matrices.dtype),
+        status=classify_steps(matrices, loss, margin),
+        columns=layout.columns,
+        outputs=layout.outputs,
+        rank=layout.rank,
+        inputs=layout.inputs,
+        dt=dt,
+        dtype=str(matrices.dtype),
+        **options,
+    )
+
+
+def flow(
+    loss: Loss,
+    overlaps: Overlaps | Float[Any, "a a"],
+    *,
+    duration: float,
+    layout: Layout | None = None,
+    blocks: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    samples: int = 50,
+    rtol: float = 1e-10,
+    dt: float | None = None,
+) -> Learning:
+    r"""Gradient flow $\dot S = -2(\Gamma S + S\Gamma)$, the limit of small steps (docs eq. O.21).
+
+    Solved in the propagator, $\dot{\mathcal K} = -2\mathcal K\Gamma\Lambda$, by an adaptive method of order 8.
+    `duration` is rate times steps. Gradient descent of rate $\eta$ differs from it by $O(\eta)$: compare a network
+    trained in steps with `descend`.
+    """
+    start, which, dt = _start(overlaps, layout, dt)
+    rule = Rule(1.0, blocks)
+    times, weights, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=False)
+    return _flowed(
+        loss,
+        jnp.asarray(_carried(np.asarray(start), np.asarray(weights))),
+        weights,
+        times,
+        solved,
+        which,
+        dt,
+        "gradient flow",
+        {"blocks": list(blocks)},
+    )
+
+
+def control(
+    loss: Loss,
+    overlaps: Overlaps | Float[Any, "a a"],
+    *,
+    duration: float,
+    layout: Layout | None = None,
+    samples: int = 50,
+    rtol: float = 1e-10,
+    dt: float | None = None,
+) -> Learning:
+    r"""Descent directly in the overlaps, $\dot\sigma = -\partial\ell/\partial\sigma$: a control, no network's path.
+
+    It is what learning would be if the Gram matrix of docs eq. O.22 were the identity. The loss falls along it too,
+    but invisible overlaps stand still and the matrix may cease to be one of scalar products.
+    """
+    start, which, dt = _start(overlaps, layout, dt)
+    times, matrices, solved = _solve(loss, start, which, Rule(1.0), duration, samples, rtol, control=True)
+    nowhere = jnp.full_like(matrices, jnp.nan)
+    return _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
+
+
+@eqx.filter_jit
+def _solve(
+    loss: Loss,
+    start: Float[Array, "a a"],
+    layout: Layout,
+    rule: Rule,
+    duration: float,
+    samples: int,
+    rtol: float,
+    *,
+    control: bool,
+) -> tuple[Array, Array, Array]:
+    """Times, propagators (for the control: overlaps) there, and whether the solver arrived."""
+    import diffrax
+
+    factors = rule.factors(layout, start.dtype)
+
+    def velocity(t: Any, at: Array, _: None) -> Array:
+        if control:
+            gamma = symmetric_gradient(loss, at)
+            return jnp.diag(jnp.diag(gamma)) - 2 * gamma
+        return -2 * at @ symmetric_gradient(loss, at.T @ start @ at) * factors[None, :]
+
+    times = jnp.linspace(0, duration, samples + 1, dtype=start.dtype)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(velocity),
+        diffrax.Dopri8(),
+        times[0],
+        times[-1],
+        None,
+        start if control else jnp.eye(layout.size, dtype=start.dtype),
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=rtol * 1e-2),
+        max_steps=100_000,
+        throw=False,
+    )
+    return times, solution.ys, solution.result == diffrax.RESULTS.successful
+
+
+def _flowed(
+    loss: Loss,
+    matrices: Float[Array, "step a a"],
+    weights: Float[Array, "step a a"],
+    times: Float[Array, " step"],
+    solved: Array,
+    layout: Layout,
+    dt: float | None,
+    method: str,
+    rule: dict[str, Any],
+) -> Learning:
+    s = np.asarray(matrices)
+    along = [loss_and_gradient(loss, matrix) for matrix in matrices]
+    gamma = np.stack([g for _, g in along])
+    squares = np.trace(gamma @ s @ gamma, axis1=-1, axis2=-2)
+    # what the solver did not reach is not a number
+    values = np.where(bool(solved), np.stack([value for value, _ in along]), np.nan)
+    return _record(
+        s,
+        np.asarray(weights),
+        values.astype(s.dtype),
+        2 * np.sqrt(np.maximum(squares, 0)),
+        layout=layout,
+        dt=dt,
+        count=np.zeros(len(times), int),
+        time=np.asarray(times),
+        method=method,
+        rule=rule,
+    )
+
+
+def recover(theta: Float[Any, "n a"], learning: Learning, at: int = -1) -> Float[Array, "n a"]:
+    r"""Every weight after learning, $\Theta_0\mathcal K$, from the vectors before it (docs eq. O.20)."""
+    check_shape("theta", theta, (None, learning.layout.size))
+    if learning.method.startswith("control"):
+        raise InputError("the control moves overlaps, not weights: there is no network that it leads to.")
+    return jnp.asarray(np.asarray(theta) @ np.asarray(learning.propagator[at]))
+
+
+def learned(network: Network, learning: Learning, at: int = -1) -> Network:
+    """The network after `learning`, without having trained it. For low-rank networks without a bias, from zero."""
+    stack = stacked(network)
+    if stack.layout.columns != learning.columns or stack.layout.input_names:
+        raise InputError(f"`learning` is of the vectors {learning.columns}, the network has {stack.layout.columns}.")
+    return assemble(recover(stack.theta, learning, at), learning.layout, dt=stack.dt, phi=stack.phi)

@@ -1,0 +1,149 @@
+r"""Losses as functions of the overlaps: closed forms for linear networks that imitate a filter, and any data."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from recurvature._errors import InputError, check_choice, check_positive, check_shape
+from recurvature.lenses.overlaps.gramians import finite_integrals, finite_sums, lyapunov_continuous, lyapunov_discrete
+from recurvature.lenses.overlaps.layout import Layout
+from recurvature.lenses.overlaps.response import StateSpace, difference, respond, sampled, state_space
+
+Input = Literal["impulse", "white"]
+
+
+class FilterLoss(eqx.Module):
+    r"""The squared error of a linear network that is to respond like the filter `target` (docs eq. O.13).
+
+    $L = \int_0^T\lVert k-k^*\rVert^2dt$ after an impulse in each input, or the mean over a trial of length $T$ from a
+    zero state with white noise of unit intensity, $\int_0^T(1-t/T)\lVert k-k^*\rVert^2dt$. For networks in steps of
+    `dt`, $dt\sum_{n<T/dt}$; the target is sampled at $n\,dt$. Outputs and inputs are summed over.
+
+    - `target`: a `StateSpace` in continuous time; `exponential`, `damped_oscillator`.
+    - `dt`: the Euler step in time constants; None for continuous time.
+    - `duration`: $T$ in time constants; None for the stationary loss, the same for both inputs.
+    - `input`: `impulse` or `white`.
+
+    Called with overlaps it gives a number, infinite where the recurrence is unstable and $T$ is not finite.
+    """
+
+    target: StateSpace
+    """The target as it is compared: sampled at `dt` where there is one."""
+    layout: Layout
+    dt: float | None = eqx.field(static=True)
+    duration: float | None = eqx.field(static=True)
+    input: Input = eqx.field(static=True)
+
+    def __init__(
+        self,
+        target: StateSpace,
+        layout: Layout,
+        dt: float | None = None,
+        duration: float | None = None,
+        input: Input = "impulse",
+    ):
+        self.target = target if dt is None else sampled(target, dt)
+        self.layout, self.dt, self.duration, self.input = layout, dt, duration, input
+
+    def __check_init__(self) -> None:
+        check_choice("input", self.input, ("impulse", "white"))
+        if self.dt is not None:
+            check_positive(dt=self.dt)
+        if self.duration is not None:
+            check_positive(duration=self.duration)
+            # a duration that is no whole number of steps would be cut in silence
+            if self.dt is not None and abs(self.steps * self.dt - self.duration) > 1e-9 * self.duration:
+                raise InputError(f"`duration` = {self.duration} is no whole number of steps of `dt` = {self.dt}.")
+        if self.layout.inputs != self.target.input.shape[1] or self.layout.outputs != self.target.output.shape[0]:
+            raise InputError(
+                f"the target has {self.target.input.shape[1]} inputs and {self.target.output.shape[0]} outputs, the "
+                f"layout {self.layout.inputs} and {self.layout.outputs}."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps in a trial of a network in steps; 0 otherwise."""
+        return 0 if self.dt is None or self.duration is None else round(self.duration / self.dt)
+
+    @eqx.filter_jit
+    def error_system(self, overlaps: Float[Array, "a a"]) -> StateSpace:
+        """The state space whose impulse response is $k - k^*$ (in steps: times `dt`)."""
+        return difference(state_space(overlaps, self.layout, self.dt), self.target)
+
+    @eqx.filter_jit
+    def __call__(self, overlaps: Float[Array, "a a"]) -> Float[Array, ""]:
+        """The loss."""
+        error = self.error_system(overlaps)
+        f, x = error.transition, error.input @ error.input.T
+        if self.duration is None:
+            gramian = lyapunov_continuous(f, x) if self.dt is None else lyapunov_discrete(f, x)
+        else:
+            steps = self.duration if self.dt is None else self.steps
+            total, moment = finite_integrals(f, x, self.duration) if self.dt is None else finite_sums(f, x, self.steps)
+            gramian = total - moment / steps if self.input == "white" else total
+        value = jnp.trace(error.output @ gramian @ error.output.T)
+        value = value if self.dt is None else value / self.dt
+        return value if self.duration is not None else jnp.where(self._stable(f), value, jnp.inf)
+
+    def _stable(self, f: Float[Array, "k k"]) -> Array:
+        """Whether powers of $F$ (or $e^{F}$) die out: that of order $2^{30}$ is small, not large, infinite or NaN."""
+        power = jax.lax.stop_gradient(jax.scipy.linalg.expm(f) if self.dt is None else f)
+        for _ in range(30):
+            power = power @ power
+        return jnp.abs(power).max() < 1
+
+
+@eqx.filter_jit
+def lyapunov_gradient(loss: FilterLoss, overlaps: Float[Array, "a a"]) -> Float[Array, "a a"]:
+    r"""$\Gamma$ of a stationary loss from two Lyapunov equations, without differentiating a solver (docs eq. O.16).
+
+    $\partial_FL = 2QP$ (in steps $2QFP$) and $\partial_CL = 2CP$, read off at the places of the overlaps.
+    """
+    if loss.duration is not None:
+        raise InputError("the gradient by Lyapunov equations is that of the stationary loss: leave `duration` None.")
+    layout, error = loss.layout, loss.error_system(overlaps)
+    f, c = error.transition, error.output
+    x, y = error.input @ error.input.T, c.T @ c
+    if loss.dt is None:
+        p, q = lyapunov_continuous(f, x), lyapunov_continuous(f.T, y)
+        by_transition, by_output = 2 * q @ p, 2 * c @ p
+    else:
+        p, q = lyapunov_discrete(f, x), lyapunov_discrete(f.T, y)
+        # F holds dt times the overlaps, and the loss carries a factor 1/dt
+        by_transition, by_output = 2 * q @ f @ p, 2 * c @ p / loss.dt
+    inputs, size = layout.inputs, layout.inputs + layout.rank
+    gradient = jnp.zeros_like(overlaps)
+    gradient = gradient.at[layout.z, layout.m].set(by_output[:, :inputs])
+    gradient = gradient.at[layout.z, layout.u].set(by_output[:, inputs:size])
+    gradient = gradient.at[layout.v, layout.m].set(by_transition[inputs:size, :inputs])
+    gradient = gradient.at[layout.v, layout.u].set(by_transition[inputs:size, inputs:size])
+    return (gradient + gradient.T) / 2
+
+
+class DataLoss(eqx.Module):
+    r"""The mean squared error of a linear network on any finite data, run in the reduced model (docs eq. O.17).
+
+    `inputs` (trial, time, d), `targets` (trial, time, o), steps of `dt` time constants, zero initial state; `mask`
+    (trial, time) weighs the instants, and the mean is over what it weighs. Another batch for each step of learning:
+    `overlaps.descend(batch_loss, …, data=(inputs, targets))` with a function of overlaps and a batch.
+    """
+
+    inputs: Float[Array, "trial time d"]
+    targets: Float[Array, "trial time o"]
+    layout: Layout
+    dt: float = eqx.field(static=True)
+    mask: Float[Array, "trial time"] | None = None
+
+    def __check_init__(self) -> None:
+        check_positive(dt=self.dt)
+        check_shape("inputs", self.inputs, (None, None, self.layout.inputs))
+        check_shape("targets", self.targets, (*self.inputs.shape[:2], self.layout.outputs))
+
+    def __call__(self, overlaps: Float[Array, "a a"]) -> Float[Array, ""]:
+        """The loss."""
+        outputs = jax.vmap(lambda x: respond(overlaps, self.layout, x, self.dt))(self.inputs)
+        squares = jnp.mean((outputs - self.targets.astype(outputs.dtype)) ** 2, axis=-1)
+        return jnp.mean(squares) if self.mask is None else jnp.sum(squares * self.mask) / jnp.sum(self.mask)

@@ -1,0 +1,142 @@
+r"""What a linear network does, from its overlaps alone: reduced dynamics, transfer function, impulse response."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Complex, Float
+
+from recurvature._errors import InputError, check_count, check_shape
+from recurvature.lenses.overlaps.layout import Layout
+
+
+class StateSpace(eqx.Module):
+    r"""$\dot\kappa = F\kappa + Gx$ (or $\kappa_{t+1} = F\kappa_t + Gx_t$), $y = C\kappa$."""
+
+    transition: Float[Array, "k k"]
+    input: Float[Array, "k d"]
+    output: Float[Array, "o k"]
+
+    def __check_init__(self) -> None:
+        size = self.transition.shape[0]
+        check_shape("transition", self.transition, (size, size))
+        check_shape("input", self.input, (size, None))
+        check_shape("output", self.output, (None, size))
+
+
+def exponential(amplitude: float, rate: float) -> StateSpace:
+    r"""The filter $k^*(t) = ae^{-ct}$, in continuous time."""
+    return StateSpace(jnp.array([[-rate]], float), jnp.ones((1, 1)), jnp.array([[amplitude]], float))
+
+
+def damped_oscillator(damping: float, frequency: float) -> StateSpace:
+    r"""The filter $k^*(t) = e^{-\gamma t}\cos\omega t$, in continuous time."""
+    transition = jnp.array([[-damping, -frequency], [frequency, -damping]], float)
+    return StateSpace(transition, jnp.array([[1.0], [0.0]]), jnp.array([[1.0, 0.0]]))
+
+
+@eqx.filter_jit
+def state_space(overlaps: Float[Array, "a a"], layout: Layout, dt: float | None = None) -> StateSpace:
+    r"""The reduced dynamics of the latent variables $\kappa = (\kappa^m, \kappa^u)$, exact for linear units.
+
+    Continuous (docs eq. O.9), or for Euler steps of `dt` = $\alpha$ time constants; then the output is read after the
+    step, $y_t = C\kappa_{t+1}$ (docs eq. O.10).
+    """
+    s, p = overlaps, layout.inputs
+    drive = jnp.concatenate([s[layout.v, layout.m], s[layout.v, layout.u]], axis=1)
+    size = p + layout.rank
+    identity = jnp.eye(size, dtype=s.dtype)
+    flow = jnp.concatenate([jnp.zeros((p, size), s.dtype), drive]) - identity
+    output = jnp.concatenate([s[layout.z, layout.m], s[layout.z, layout.u]], axis=1)
+    if dt is None:
+        return StateSpace(flow, identity[:, :p], output)
+    return StateSpace(identity + dt * flow, dt * identity[:, :p], output)
+
+
+@eqx.filter_jit
+def transfer(
+    overlaps: Float[Array, "a a"],
+    layout: Layout,
+    frequencies: Complex[Array, " frequency"],
+    dt: float | None = None,
+) -> Complex[Array, "frequency o d"]:
+    r"""The transfer function $H$ at complex `frequencies` (docs eq. O.11).
+
+    Continuous: $H(s) = C(s - F)^{-1}G$, $s$ per time constant. In steps: $H(\zeta) = \sum_n\zeta^{-n}CF^nG$.
+    """
+    system = state_space(overlaps, layout, dt)
+    identity = jnp.eye(system.transition.shape[0], dtype=frequencies.dtype)
+    f, g, c = (part.astype(frequencies.dtype) for part in (system.transition, system.input, system.output))
+
+    def at(s: Complex[Array, ""]) -> Complex[Array, "o d"]:
+        resolvent = s * identity - f if dt is None else identity - f / s
+        return c @ jnp.linalg.solve(resolvent, g)
+
+    return jax.vmap(at)(frequencies)
+
+
+def kernel(
+    overlaps: Float[Array, "a a"],
+    layout: Layout,
+    times: Float[Array, " time"] | int,
+    dt: float | None = None,
+) -> Float[Array, "time o d"]:
+    r"""The impulse response (docs eq. O.12): $Ce^{Ft}G$ at `times`, or $CF^nG/dt$ for the first `times` steps."""
+    return response_of(state_space(overlaps, layout, dt), times, dt)
+
+
+@eqx.filter_jit
+def response_of(
+    system: StateSpace, times: Float[Array, " time"] | int, dt: float | None = None
+) -> Float[Array, "time o d"]:
+    """The impulse response of any state space; arguments as for `kernel`."""
+    if dt is None:
+        if isinstance(times, int):
+            raise InputError("in continuous time `times` is an array of times; for a number of steps pass `dt`.")
+        return jax.vmap(lambda t: system.output @ jax.scipy.linalg.expm(system.transition * t) @ system.input)(times)
+    if not isinstance(times, int):
+        raise InputError("with `dt`, `times` is a number of steps.")
+    check_count(times=times)
+
+    def step(state: Array, _: None) -> tuple[Array, Array]:
+        return system.transition @ state, system.output @ state
+
+    return jax.lax.scan(step, system.input / dt, length=times)[1]
+
+
+@eqx.filter_jit
+def respond(
+    overlaps: Float[Array, "a a"], layout: Layout, inputs: Float[Array, "time d"], dt: float
+) -> Float[Array, "time o"]:
+    r"""The outputs of the network to `inputs`, from a zero state: $O(T(p+R)^2)$ work, whatever the number of units."""
+    check_shape("inputs", inputs, (None, layout.inputs))
+    system = state_space(overlaps, layout, dt)
+
+    def step(state: Array, x: Array) -> tuple[Array, Array]:
+        after = system.transition @ state + system.input @ x
+        return after, system.output @ after
+
+    start = jnp.zeros(layout.inputs + layout.rank, overlaps.dtype)
+    return jax.lax.scan(step, start, inputs.astype(overlaps.dtype))[1]
+
+
+def sampled(target: StateSpace, dt: float) -> StateSpace:
+    r"""A target in continuous time as one in steps, whose kernel is exactly $k^*(n\,dt)$: transition $e^{F^*dt}$."""
+    transition = scipy.linalg.expm(np.asarray(target.transition) * dt).astype(target.transition.dtype)
+    return StateSpace(jnp.asarray(transition), target.input * dt, target.output)
+
+
+def difference(network: StateSpace, target: StateSpace) -> StateSpace:
+    """The state space whose output is that of the network minus that of the target."""
+    if network.input.shape[1] != target.input.shape[1] or network.output.shape[0] != target.output.shape[0]:
+        raise InputError(
+            f"the target has {target.input.shape[1]} inputs and {target.output.shape[0]} outputs, the network "
+            f"{network.input.shape[1]} and {network.output.shape[0]}."
+        )
+    dtype: Any = network.transition.dtype
+    transition = jax.scipy.linalg.block_diag(network.transition, target.transition.astype(dtype))
+    inputs = jnp.concatenate([network.input, target.input.astype(dtype)])
+    return StateSpace(transition, inputs, jnp.concatenate([network.output, -target.output.astype(dtype)], axis=1))
