@@ -1,5 +1,10 @@
 """Superposition: how a network packs more memories than it has dimensions (OpenReview 7cMzTpbJHC)."""
 
+from recurvature.lenses.superposition.geometry import FORGETTING as FORGETTING
+from recurvature.lenses.superposition.geometry import REGIMES as REGIMES
+from recurvature.lenses.superposition.geometry import Geometry as Geometry
+from recurvature.lenses.superposition.geometry import geometry as geometry
+from recurvature.lenses.superposition.geometry import geometry_of as geometry_of
 from recurvature.lenses.superposition.linear_loss import LossTerms as LossTerms
 from recurvature.lenses.superposition.linear_loss import correlated_loss as correlated_loss
 from recurvature.lenses.superposition.linear_loss import expected_loss as expected_loss
