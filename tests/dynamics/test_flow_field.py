@@ -52,8 +52,9 @@ def test_the_latent_plane_is_the_plane_of_the_left_vectors(getkey):
     left = rng.standard_normal((20, 2))
     right = 2.5 * left + 0.3 * rng.standard_normal((20, 2))
     flow = LeakyCurrent(LowRank(jnp.asarray(left), jnp.asarray(right)), jnp.ones((20, 1)), jnp.zeros(20))
-    latent = flow_field(flow, [0.1], extent=((-2, 2), (-2, 2)), points=5)
-    full = flow_field(flow, [0.1], plane=(np.full(20, 0.1), left.T), extent=((-2, 2), (-2, 2)), points=5)
+    extent = ((-2.0, 2.0), (-2.0, 2.0))
+    latent = flow_field(flow, [0.1], extent=extent, points=5)
+    full = flow_field(flow, [0.1], plane=(np.full(20, 0.1), left.T), extent=extent, points=5)
     # one field by two routes of about twenty terms
     np.testing.assert_allclose(latent.velocity, full.velocity, atol=1e-13)
     np.testing.assert_allclose(full.leaving, 0, atol=1e-13)

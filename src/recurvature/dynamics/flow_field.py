@@ -81,7 +81,7 @@ def flow_field(
     dtype = rate.inputs.dtype
     chosen, field = _plane_and_field(rate, plane, dtype)
     (left, right), (low, high) = extent
-    check_positive(width=right - left, height=high - low)
+    check_positive(width=float(right - left), height=float(high - low))
     if points < 2:
         raise InputError(f"`points` must be at least 2; got {points}.")
     horizontal, vertical = np.linspace(left, right, points, dtype=dtype), np.linspace(low, high, points, dtype=dtype)

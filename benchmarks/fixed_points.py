@@ -1,0 +1,120 @@
+"""Fixed points of a GRU that stores patterns, against joint gradient descent by Adam on the same starts.
+
+The peer is emulated: the loop of the PyTorch path of FixedPointFinder (Golub & Sussillo 2018; no package to install),
+with its defaults as they act: float32, one Adam for all states on the mean of q = |F(x) - x|²/2, learning rate 0.05
+falling by 0.7 every 500 iterations, at most 5000, until every state has q < 1e-12 or a change of q below 1e-20. Its
+search alone is timed, without Jacobians and spectra; ours does everything: search, polish, spectra, certificates.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from benchmarks.harness import Arm, Built, Case, Goal, Work
+
+import recurvature as rc
+from recurvature.dynamics import fixed_points
+from recurvature.systems import GRUCell, Network, Stack
+
+SIZES = {"ci": [(64, 32)], "std": [(128, 256)], "full": [(128, 256), (256, 256)]}
+PATTERNS = 6
+ROUNDS = 3
+"""The peer takes ten seconds a round."""
+
+
+def cases(size: str) -> Iterable[Case]:
+    """One case for each (N, starts)."""
+    rc.enable_float64()
+    for n, count in SIZES[size]:
+        yield against_adam(n, count)
+
+
+def against_adam(n: int, count: int) -> Case:
+    """Both searches from the same states: patterns with noise. Facts: final q, and points of the peer that we lack."""
+    network, starts = stored_patterns(n, count)
+    ours = fixed_points(network, [0.0], starts=starts)
+    facts = {"largest_q": (float(0.5 * np.max(ours.speed) ** 2), 1e-20)}
+    try:
+        found = adam(network, starts).run()
+        q = 0.5 * (rates(network, found) ** 2).sum(1)
+        polished = fixed_points(network, [0.0], starts=found[q < 1e-12])
+        apart = np.linalg.norm(np.asarray(polished.states)[:, None] - np.asarray(ours.states)[None], axis=2)
+        facts["points_of_the_peer_lost"] = (float((apart.min(1) > 1e-6).sum()), 0.0)
+    except ImportError:
+        pass
+    return Case(
+        "fixed_points",
+        {"N": n, "starts": count, "points": len(ours.states)},
+        [
+            Arm("ours", lambda: Built(lambda: fixed_points(network, [0.0], starts=starts)), group=None),
+            Arm("adam", lambda: adam(network, starts), group=None),
+        ],
+        [Goal("adam", "ours", at_least=6)],
+        # a Levenberg-Marquardt step: two products and a factorisation; about eight steps a start
+        Work(flop=8 * count * (2 * n**3 + n**3 / 3)),
+        rounds=ROUNDS,
+        limits=facts,
+    )
+
+
+def stored_patterns(n: int, count: int) -> tuple[Network, np.ndarray]:
+    """A GRU whose candidate gate holds a few patterns, as a Hopfield network would, and states near them."""
+    network = rc.cast(rc.systems.gru(n, inputs=1, outputs=1, key=rc.key(0)), jnp.float32)
+    rng = np.random.default_rng(0)
+    patterns = np.sign(rng.standard_normal((PATTERNS, n)))
+    assert isinstance(network.system, Stack)
+    weight = np.array(network.system.layers[0].weight_hh)
+    weight[2 * n :] = 2.0 * patterns.T @ patterns / n
+    network = eqx.tree_at(lambda net: net.system.layers[0].weight_hh, network, jnp.asarray(weight, jnp.float32))
+    chosen = patterns[rng.integers(0, PATTERNS, count)] * rng.choice([-1, 1], (count, 1))
+    return network, (0.6 * chosen + 0.3 * rng.standard_normal((count, n))).astype(np.float32)
+
+
+def rates(network: Network, states: np.ndarray) -> np.ndarray:
+    """F(x) - x in float64, by NumPy."""
+    assert isinstance(network.system, Stack)
+    cell = network.system.layers[0]
+    assert isinstance(cell, GRUCell)
+    w, b_ih, b_hh = (np.asarray(a, np.float64) for a in (cell.weight_hh, cell.bias_ih, cell.bias_hh))
+    x = states.astype(np.float64)
+    r_h, z_h, n_h = np.split(x @ w.T + b_hh, 3, axis=1)
+    r_u, z_u, n_u = np.split(b_ih, 3)
+    r, z = (1 / (1 + np.exp(-(a + b))) for a, b in ((r_h, r_u), (z_h, z_u)))
+    return (1 - z) * (np.tanh(n_u + r * n_h) - x)
+
+
+def adam(network: Network, starts: np.ndarray) -> Built:
+    """The emulated loop, on PyTorch's own GRU cell."""
+    import torch
+
+    torch.set_num_threads(1)
+    assert isinstance(network.system, Stack)
+    cell, peer = network.system.layers[0], torch.nn.GRUCell(1, starts.shape[1])
+    weights: dict[str, Any] = {
+        name: torch.tensor(np.array(getattr(cell, name))) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    }
+    peer.load_state_dict(weights)
+    for parameter in peer.parameters():
+        parameter.requires_grad_(False)
+    silence = torch.zeros(len(starts), 1)
+
+    def descend() -> np.ndarray:
+        state = torch.tensor(starts, requires_grad=True)
+        optimiser = torch.optim.Adam([state], lr=0.05)
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, 500, 0.7)
+        before = torch.full((len(starts),), torch.inf)
+        for _ in range(5000):
+            optimiser.zero_grad()
+            q = 0.5 * ((peer(silence, state) - state) ** 2).sum(1)
+            q.mean().backward()
+            optimiser.step()
+            schedule.step()
+            now = q.detach()
+            if bool(((now < 1e-12) | ((now - before).abs() < 1e-20)).all()):
+                break
+            before = now
+        return state.detach().numpy()
+
+    return Built(descend)
