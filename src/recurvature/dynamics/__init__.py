@@ -14,4 +14,6 @@ from recurvature.dynamics.linearise import AttractorTest as AttractorTest
 from recurvature.dynamics.linearise import Linearisation as Linearisation
 from recurvature.dynamics.linearise import attractor_test as attractor_test
 from recurvature.dynamics.linearise import linearise as linearise
+from recurvature.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
+from recurvature.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from recurvature.dynamics.stability import TYPES as TYPES
