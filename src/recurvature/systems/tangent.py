@@ -100,8 +100,8 @@ def lift_elementwise(phi: Callable[[Array], Array], m: int, order: int) -> Calla
 def input_rows(
     manifold: AbstractInputManifold, time: Float[Array, ""], theta: Float[Array, "b m"], order: int
 ) -> Float[Array, "c b d"]:
-    """The input at `time` and its derivatives in the coordinates, for a block of points."""
-    return function_rows(lambda point: manifold.inputs(time, point), theta, order)
+    """The input at `time` and its derivatives in the coordinates, for a block of points, in their number type."""
+    return function_rows(lambda point: manifold.inputs(time, point).astype(theta.dtype), theta, order)
 
 
 def function_rows(
@@ -135,7 +135,7 @@ def driver(
     if not isinstance(manifold, AbstractSeparableInputs):
         return lambda time: Drive(input_rows(manifold, time, theta, order))
     shape = jax.eval_shape(manifold.parts, theta[0]).shape
-    flat = function_rows(lambda point: manifold.parts(point).ravel(), theta, order)
+    flat = function_rows(lambda point: manifold.parts(point).ravel().astype(theta.dtype), theta, order)
     parts = list(jnp.moveaxis(flat.reshape(*flat.shape[:2], *shape), 2, 0))
     flow = system.flow if isinstance(system, Euler) else system
     # a product with few inputs is slower than reading what it gives, of one or two parts

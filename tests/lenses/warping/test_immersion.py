@@ -72,3 +72,17 @@ def test_a_closed_form_is_an_immersion() -> None:
 def test_misuse_names_the_argument(network: Network, manifold: PulsedInputs) -> None:
     with pytest.raises(InputError, match="`time`"):
         immersion(network, manifold, time=0.0)
+
+
+def test_inputs_wider_than_the_network_are_taken_in_its_number_type() -> None:
+    def wide(theta: Array) -> Array:
+        return jnp.concatenate([jnp.cos(theta).astype(float), jnp.zeros(1)])
+
+    network = rc.cast(rc.systems.leaky_current(4, inputs=3, outputs=1, key=rc.key(0), dt=0.1), jnp.float32)
+    manifold = ConstantInputs(torus("a", "b"), wide)
+    assert metric(network, manifold, points=2, duration=0.2).metric.dtype == np.float32
+    at = immersion(network, manifold, time=0.2)
+    theta = POINTS.astype(jnp.float32)
+    assert jax.vmap(at)(theta).dtype == jnp.float32
+    # a few roundings of one number type
+    np.testing.assert_allclose(jax.vmap(at)(theta), at.rows(theta)[0], rtol=1e-5)

@@ -86,7 +86,7 @@ class StateAt(eqx.Module):
 
 @eqx.filter_custom_jvp
 def _value(at: StateAt, theta: Float[Array, " m"]) -> Float[Array, " k"]:
-    network, drive = at.network, lambda time: at.manifold.inputs(time, theta)
+    network, drive = at.network, lambda time: at.manifold.inputs(time, theta).astype(theta.dtype)
     system = network.system
     if isinstance(system, AbstractFlow):
         velocity = lambda t, x: system.velocity(x, drive(t))  # noqa: E731
