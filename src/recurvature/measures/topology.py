@@ -108,7 +108,8 @@ def persistence(
     - `degrees`: the highest degree of a hole: 1 loops, 2 voids.
     - `landmarks`: how many farthest points stand for the sample; None takes all. 200 with voids takes seconds.
     - `noise`: the largest error of a distance.
-    - `factor`: a bar counts when it is longer than `factor` covering radii plus twice the noise.
+    - `factor`: a bar counts when it is longer than `factor` covering radii (or half connection scales, if those are
+      larger) plus twice the noise.
     - `null`: tables of distances of samples without structure (`shuffled_units`): a bar must also be longer than the
       longest bar of its degree in 95 % of them.
 
