@@ -26,6 +26,9 @@ from recurvature.lenses.superposition.rectified import order_two as order_two
 from recurvature.lenses.superposition.rectified import rectified_normal as rectified_normal
 from recurvature.lenses.superposition.rectified import sampled_loss as sampled_loss
 from recurvature.lenses.superposition.rectified import sparse_polynomial as sparse_polynomial
+from recurvature.lenses.superposition.responses import FeatureDirections as FeatureDirections
+from recurvature.lenses.superposition.responses import feature_directions as feature_directions
+from recurvature.lenses.superposition.responses import past_inputs as past_inputs
 from recurvature.lenses.superposition.stationary import MemoryCapacity as MemoryCapacity
 from recurvature.lenses.superposition.stationary import memory_capacity as memory_capacity
 from recurvature.lenses.superposition.stationary import optimal_readout as optimal_readout

@@ -22,10 +22,10 @@ class LinearOptimum(AbstractResult):
 
     citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
 
-    recurrent: Float[Values, "n n_from"]
-    inputs: Float[Values, "n d"]
-    readout: Float[Values, "o n"]
-    reflections: Float[Values, " n"]
+    recurrent: Float[Values, "i j"]
+    inputs: Float[Values, "i d"]
+    readout: Float[Values, "o i"]
+    reflections: Float[Values, " i"]
     modulus: Float[Values, " k"]
     """Moduli of the eigenvalues, the largest first."""
     angle: Float[Values, " k"]

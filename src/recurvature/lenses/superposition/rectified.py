@@ -121,7 +121,10 @@ class SampledLoss(AbstractResult):
     standard_error: float
     normalised: float
     """Over the loss of an output of 0."""
-    trials: int
+    errors: Float[Values, " trial"]
+    """The losses of the sampled trials, each of which holds a feature."""
+    empty: float
+    """The chance of a trial without features."""
 
 
 def sampled_loss(
@@ -154,7 +157,7 @@ def sampled_loss(
     chance = -math.expm1(steps * d * math.log1p(-density)) if density < 1 else 1.0
     loss, error = chance * errors.mean(), chance * errors.std(ddof=1) / math.sqrt(trials)
     silence = (steps - delay) * density * u.square * float(weight.sum())
-    return SampledLoss(float(loss), float(error), float(loss / silence), trials)
+    return SampledLoss(float(loss), float(error), float(loss / silence), errors, 1 - chance)
 
 
 def _conditioned(
