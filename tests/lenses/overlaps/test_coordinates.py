@@ -71,8 +71,7 @@ def test_a_gauge_of_prescribed_charge(charge: float) -> None:
     assert turned[3, 3] - turned[1, 1] == pytest.approx(charge, abs=1e-13)
 
 
-@pytest.mark.parametrize("layout", [RANK1, RANK2, WIDE], ids=["rank 1", "rank 2", "wide"])
-@pytest.mark.parametrize("dt", [DT, None])
+@pytest.mark.parametrize(("layout", "dt"), [(RANK1, None), (RANK2, DT), (WIDE, DT)], ids=["rank 1", "rank 2", "wide"])
 def test_networks_have_the_overlaps_that_were_prescribed(layout: ov.Layout, dt: float | None) -> None:
     s = some_overlaps(layout)
     found = ov.extract(ov.network(s, layout, 40, key=rc.key(1), dt=dt))
@@ -139,9 +138,9 @@ def test_a_dense_network_is_cut_where_its_singular_values_fall() -> None:
 
 
 def test_a_balanced_low_rank_network_is_the_same_network() -> None:
-    network = ov.network(some_overlaps(WIDE), WIDE, 40, key=rc.key(3), dt=DT)
+    network: Any = ov.network(some_overlaps(WIDE), WIDE, 40, key=rc.key(3), dt=DT)
     balanced = ov.stacked(network, gauge="balanced")
-    again = ov.assemble(balanced.theta, balanced.layout, dt=DT)
+    again: Any = ov.assemble(balanced.theta, balanced.layout, dt=DT)
     # a thin decomposition multiplied out again: rounding
     np.testing.assert_allclose(dense(again.system.flow), dense(network.system.flow), rtol=0, atol=1e-14)
 

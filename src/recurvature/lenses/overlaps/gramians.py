@@ -26,29 +26,29 @@ def _solve_linear(operator: Array, x: Square) -> Square:
     return (solution + solution.T) / 2
 
 
-def finite_sums(f: Square, x: Square, steps: int) -> tuple[Square, Square]:
-    r"""$\sum_{n<T}F^nX(F^n)^\top$ and $\sum_{n<T}n\,F^nX(F^n)^\top$ by doubling, in $O(\log T)$ products.
+def finite_sums(f: Square, x: Square, steps: int, *, taper: bool) -> Square:
+    r"""$\sum_{n<T}F^nX(F^n)^\top$, with `taper` the same with factors $1-n/T$: by doubling, $O(\log T)$ products.
 
     No inverse: eigenvalues may coincide, and $F$ need not be stable (docs eq. O.14).
     """
     total, moment, power, done = jnp.zeros_like(x), jnp.zeros_like(x), jnp.eye(f.shape[0], dtype=f.dtype), 0
     for bit in f"{steps:b}":
-        moment = moment + power @ (moment + done * total) @ power.T
+        moment = moment + power @ (moment + done * total) @ power.T if taper else moment
         total = total + power @ total @ power.T
         power, done = power @ power, 2 * done
         if bit == "1":
-            moment = f @ (moment + total) @ f.T
+            moment = f @ (moment + total) @ f.T if taper else moment
             total = x + f @ total @ f.T
             power, done = power @ f, done + 1
-    return total, moment
+    return total - moment / steps if taper else total
 
 
 # with 24 terms the series of an exponential whose exponent is up to 2 in norm is summed to rounding
 _SHORT, _TERMS = 1 / 16, 24
 
 
-def finite_integrals(f: Square, x: Square, duration: float) -> tuple[Square, Square]:
-    r"""$\int_0^Te^{Ft}Xe^{F^\top t}dt$ and the same with a factor $t$: a short interval in series, then doubling.
+def finite_integrals(f: Square, x: Square, duration: float, *, taper: bool) -> Square:
+    r"""$\int_0^Te^{Ft}Xe^{F^\top t}dt$, with `taper` times $1-t/T$: a short interval in series, then doubling.
 
     With $\mathcal LY = FY + YF^\top$ the integrand is $\sum_kt^k\mathcal L^kX/k!$ (docs eq. O.14). Rounding only for
     $\lVert F\rVert$ up to 16, in units of the time constant.
@@ -67,7 +67,7 @@ def finite_integrals(f: Square, x: Square, duration: float) -> tuple[Square, Squ
     start = (zero, zero, zero, x, jnp.eye(f.shape[0], dtype=f.dtype))
     (total, moment, power, *_), _ = jax.lax.scan(term, start, jnp.arange(_TERMS, dtype=f.dtype))
     for _ in range(doublings):
-        moment = moment + power @ (moment + length * total) @ power.T
+        moment = moment + power @ (moment + length * total) @ power.T if taper else moment
         total = total + power @ total @ power.T
         power, length = power @ power, 2 * length
-    return total, moment
+    return total - moment / duration if taper else total

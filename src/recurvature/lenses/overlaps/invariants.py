@@ -125,13 +125,12 @@ def reach(
         return reach(overlaps.matrix, layout=overlaps.layout, regime=regime, depth=depth, tolerance=tolerance)
     if layout is None:
         raise InputError("a bare matrix of overlaps needs its `layout`.")
-    fields = _fields(layout, regime)
-    vectors = _brackets(fields, jnp.asarray(overlaps), depth)
-    rows = np.asarray(to_pairs(vectors, layout))
+    fields, vectors = _brackets(jnp.asarray(overlaps), layout, regime, depth)
+    rows = to_pairs(np.asarray(vectors), layout)
     # brackets differ in size by powers of the overlaps: only their directions count
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     strengths = np.linalg.svd(rows / np.where(lengths > 1e-12, lengths, np.inf), compute_uv=False)
-    first = np.linalg.svd(rows[: len(fields(jnp.asarray(overlaps)))], compute_uv=False)
+    first = np.linalg.svd(rows[: len(fields)], compute_uv=False)
     return Reach(
         singular_values=strengths,
         leaf=int((strengths > tolerance * strengths[0]).sum()),
@@ -156,20 +155,32 @@ def _fields(layout: Layout, regime: Regime) -> Any:
     return fields
 
 
-def _brackets(fields: Any, s: Float[Array, "a a"], depth: int) -> Float[Array, "vector a a"]:
-    """All left-normed brackets of the fields at a point, up to `depth`, as one compiled program."""
+@eqx.filter_jit
+def _brackets(s: Float[Array, "a a"], layout: Layout, regime: Regime, depth: int) -> tuple[Array, Array]:
+    """The gradient fields at a point, and with them all their left-normed brackets up to `depth`."""
+    fields = _fields(layout, regime)
 
-    def level(previous: Any) -> Any:
-        def bracketed(x: Array) -> Array:
-            first, second = fields(x), previous(x)
-            along_first = jax.vmap(lambda t: jax.jvp(previous, (x,), (t,))[1])(first)
-            along_second = jax.vmap(lambda t: jax.jvp(fields, (x,), (t,))[1])(second)
-            found = along_first - jnp.swapaxes(along_second, 0, 1)
-            return found.reshape(-1, *x.shape)
+    def pairwise(x: Array) -> Array:
+        first = fields(x)
+        along = jax.vmap(lambda t: jax.jvp(fields, (x,), (t,))[1])(first)
+        i, j = np.triu_indices(first.shape[0], 1)
+        return along[i, j] - along[j, i]
 
-        return bracketed
+    levels = [fields, pairwise][:depth]
+    for _ in range(depth - 2):
+        levels.append(_bracketed(fields, levels[-1]))
+    found = [level(s) for level in levels]
+    return found[0], jnp.concatenate(found)
 
-    levels = [fields]
-    for _ in range(depth - 1):
-        levels.append(level(levels[-1]))
-    return jax.jit(lambda x: jnp.concatenate([f(x) for f in levels]))(s)
+
+def _bracketed(fields: Any, previous: Any) -> Any:
+    """The brackets of every field with every one of `previous`, as a function of the point."""
+
+    def bracketed(x: Array) -> Array:
+        first, second = fields(x), previous(x)
+        along_first = jax.vmap(lambda t: jax.jvp(previous, (x,), (t,))[1])(first)
+        along_second = jax.vmap(lambda t: jax.jvp(fields, (x,), (t,))[1])(second)
+        found = along_first - jnp.swapaxes(along_second, 0, 1)
+        return found.reshape(-1, *x.shape)
+
+    return bracketed

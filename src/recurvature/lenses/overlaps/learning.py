@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
@@ -184,7 +184,7 @@ def flow(
     """
     start, which, dt = _start(overlaps, layout, dt)
     rule = Rule(1.0, blocks)
-    times, weights, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=False)
+    times, weights, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(False))
     return _flowed(
         loss,
         jnp.asarray(_carried(np.asarray(start), np.asarray(weights))),
@@ -214,7 +214,7 @@ def control(
     but invisible overlaps stand still and the matrix may cease to be one of scalar products.
     """
     start, which, dt = _start(overlaps, layout, dt)
-    times, matrices, solved = _solve(loss, start, which, Rule(1.0), duration, samples, rtol, control=True)
+    times, matrices, solved = _solve(loss, start, which, Rule(1.0), duration, samples, rtol, control=jnp.array(True))
     nowhere = jnp.full_like(matrices, jnp.nan)
     return _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
 
@@ -229,7 +229,7 @@ def _solve(
     samples: int,
     rtol: float,
     *,
-    control: bool,
+    control: Bool[Array, ""],
 ) -> tuple[Array, Array, Array]:
     """Times, propagators (for the control: overlaps) there, and whether the solver arrived."""
     import diffrax
@@ -237,10 +237,9 @@ def _solve(
     factors = rule.factors(layout, start.dtype)
 
     def velocity(t: Any, at: Array, _: None) -> Array:
-        if control:
-            gamma = symmetric_gradient(loss, at)
-            return jnp.diag(jnp.diag(gamma)) - 2 * gamma
-        return -2 * at @ symmetric_gradient(loss, at.T @ start @ at) * factors[None, :]
+        gamma = symmetric_gradient(loss, jnp.where(control, at, at.T @ start @ at))
+        by_weights = -2 * at @ gamma * factors[None, :]
+        return jnp.where(control, jnp.diag(jnp.diag(gamma)) - 2 * gamma, by_weights)
 
     times = jnp.linspace(0, duration, samples + 1, dtype=start.dtype)
     solution = diffrax.diffeqsolve(
@@ -249,7 +248,7 @@ def _solve(
         times[0],
         times[-1],
         None,
-        start if control else jnp.eye(layout.size, dtype=start.dtype),
+        jnp.where(control, start, jnp.eye(layout.size, dtype=start.dtype)),
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=rtol * 1e-2),
         max_steps=100_000,
