@@ -108,7 +108,7 @@ def test_diagonal_networks_have_the_matrices_of_their_real_form(getkey):
     expected = np.concatenate([network.system.eigenvalues, np.conj(network.system.eigenvalues)])  # type: ignore[attr-defined]
     # of 2 x 2 blocks of rotations
     np.testing.assert_allclose(np.sort_complex(eigenvalues), np.sort_complex(expected), rtol=1e-12)
-    found = feature_directions(network, ages=4)
+    found = feature_directions(network, ages=4, amplitudes=(1.0,))
     # products of four matrices
     np.testing.assert_allclose(found.projection, projections(weights, 4), atol=1e-13)
     with pytest.raises(InputError, match="`network` has a Stack, and this theory needs a linear recurrence"):

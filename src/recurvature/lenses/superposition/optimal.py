@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from recurvature._errors import NumericalError, check_count
-from recurvature._precision import require_float64
+from recurvature._errors import InputError, NumericalError, check_count
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.models import Weights, check_delay, projections, tied
 from recurvature.tasks.recall import SUPERPOSITION
@@ -69,7 +68,8 @@ def optimal_linear(delay: int, size: int, *, starts: int = 8) -> LinearOptimum:
 
     check_delay(delay)
     check_count(size=size, starts=starts)
-    require_float64(reflections=jnp.zeros(1))
+    if jnp.zeros(1).dtype != jnp.float64:
+        raise InputError("optima are found in 64-bit numbers: call `recurvature.enable_float64()` first.")
     points = np.arctanh(1.9 * scipy.stats.qmc.Halton(size, scramble=False).random(starts + 1)[1:] - 0.95)
     found = [
         scipy.optimize.minimize(
