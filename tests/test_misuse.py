@@ -32,7 +32,7 @@ MISTAKES = {
     "`inputs` must have shape": lambda: rc.systems.simulate(network, [[0.0, 0.0, 0.0, 0.0]]),
     "`manifold` cannot be ContextDecision": lambda: rc.warping.metric(network, task, duration=1.0),
     "`network` cannot be ConstantInputs": lambda: rc.warping.metric(manifold, network, duration=1.0),
-    "`points` must be a whole number": lambda: rc.warping.metric(network, manifold, points=(5.0, 5.0), duration=1.0),
+    "`points` needs whole numbers": lambda: rc.warping.metric(network, manifold, points=(5.0, 5.0), duration=1.0),
     "`points` must have shape (any, 2)": lambda: rc.warping.metric(network, manifold, points=[5, 5], duration=1.0),
     "`points` must be rows (point, 2), or a tuple": lambda: rc.warping.geodesic_distances(surface, points=[5, 5]),
     "`immersion` cannot be Network": lambda: rc.warping.geodesic_distances(network, points=5),

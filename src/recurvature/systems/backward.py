@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from recurvature.systems.activations import activation
 from recurvature.systems.base import AbstractMap, Euler
-from recurvature.systems.connectivity import AbstractConnectivity, Dense
+from recurvature.systems.connectivity import Dense
 from recurvature.systems.leaky import AbstractLeaky
 
 Batch = Float[Array, "trial n"]
@@ -81,23 +81,16 @@ class DenseLeakyStep(eqx.Module):
         return x + self.dt * flow.field(x, jnp.zeros_like(x), activation(flow.phi))
 
 
-class _Drawn(AbstractConnectivity):
+class _Drawn(eqx.Module):
     """Stands for dense weights in the field of a flow, and brings the external drive with the recurrent one."""
 
     weight: Float[Array, "n n"]
     joined: Float[Array, "k n"]
     external: Float[Array, "trial e"]
 
-    @property
-    def size(self) -> int:
-        return self.weight.shape[0]
-
-    def __call__(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+    def __call__(self, rates: Batch) -> Batch:
         weight = jax.lax.stop_gradient(self.weight)
         return checkpoint_name(_product(rates, self.external, self.joined, weight), "product")
-
-    def dense(self) -> Float[Array, "n n"]:
-        return self.weight
 
 
 @jax.custom_vjp

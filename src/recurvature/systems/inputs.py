@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_count, check_shape
+from recurvature._errors import InputError, check_shape
 
 TWO_PI = 2 * math.pi
 
@@ -194,8 +194,8 @@ def grid_shape(manifold: AbstractInputManifold, points: int | np.integer | tuple
     counts = (int(points),) * manifold.dimension if isinstance(points, int | np.integer) else points
     if len(counts) != manifold.dimension:
         raise InputError(f"`points` needs one count for each of {manifold.dimension} coordinates; got {counts}.")
-    for count in counts:
-        check_count(points=count)
+    if not all(isinstance(count, int | np.integer) for count in counts):
+        raise InputError(f"`points` needs whole numbers, one for each coordinate; got {counts}.")
     return counts
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
 
 from recurvature._errors import InputError, check_shape
 from recurvature._result import AbstractResult, Citation, Values
@@ -59,7 +59,7 @@ class Intrinsic(AbstractResult):
         return np.asarray(self.scalar) / 2
 
 
-def intrinsic(metric: MetricFunction, theta: Float[Any, "point m"]) -> Intrinsic:
+def intrinsic(metric: MetricFunction, theta: Real[Any, "point m"]) -> Intrinsic:
     """Curvature of a metric given as a differentiable function of one point; `theta` are rows of coordinates."""
     check_shape("theta", theta, (None, None))
     count, m = np.shape(theta)
@@ -103,7 +103,7 @@ def intrinsic_of(metric: Metric, *, time: float) -> Intrinsic:
     return intrinsic_on_grid(values, spacing=spacing, periodic=metric.periodic)
 
 
-def brioschi(metric: MetricFunction, theta: Float[Any, "point 2"]) -> Float[np.ndarray, " point"]:
+def brioschi(metric: MetricFunction, theta: Real[Any, "point 2"]) -> Float[np.ndarray, " point"]:
     """Gaussian curvature of a metric in two coordinates by Brioschi's determinants (docs eq. W.21).
 
     NaN where the metric is not positive definite.
@@ -126,7 +126,7 @@ def _stacked(rows: list[list[np.ndarray]]) -> Float[np.ndarray, "point 3 3"]:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def _jet(metric: MetricFunction, theta: Float[Any, "point m"]) -> Jet:
+def _jet(metric: MetricFunction, theta: Real[Any, "point m"]) -> Jet:
     points = jnp.asarray(theta)
     points = points if jnp.issubdtype(points.dtype, jnp.floating) else points.astype(float)
     return Jet(*(np.asarray(part) for part in _compiled_jet(metric, points)))
