@@ -24,6 +24,12 @@ def some_overlaps(layout: Layout, seed: int = 0) -> np.ndarray:
     return 0.6 * np.eye(layout.size) + 0.4 * draw @ draw.T / (3 * layout.size)
 
 
+def some_vectors(layout: Layout, units: int, seed: int = 0) -> Array:
+    """Vectors (N, P) whose overlaps are `some_overlaps(layout)`, made without the lens."""
+    orthonormal = np.linalg.qr(np.random.default_rng(seed).normal(size=(units, layout.size)))[0] * np.sqrt(units)
+    return jnp.asarray(orthonormal @ np.linalg.cholesky(some_overlaps(layout)).T)
+
+
 def simulate(theta: Array, layout: Layout, inputs: Array, dt: float = DT) -> Array:
     """Outputs (time, o) of the linear network, all N units of it, with the N × N matrix multiplied out."""
     units = theta.shape[0]

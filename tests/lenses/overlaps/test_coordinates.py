@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lenses.overlaps.prescribed import DT, RANK1, RANK2, WIDE, run, some_overlaps
+from tests.lenses.overlaps.prescribed import DT, RANK1, RANK2, WIDE, run, some_overlaps, some_vectors
 
 import recurvature as rc
 from recurvature._errors import InputError
@@ -53,7 +53,7 @@ def test_the_gauge_changes_visible_overlaps_but_not_the_function() -> None:
             # two products with a matrix and its inverse: rounding
             np.testing.assert_allclose(after[name], value, rtol=1e-12, atol=1e-13, err_msg=name)
     # and the recurrence as a matrix is the same
-    theta = np.asarray(ov.vectors(s, RANK2, 12, key=rc.key(0)))
+    theta = np.asarray(some_vectors(RANK2, 12))
     moved = theta @ ov.gauge_matrix(RANK2, np.array([[2.0, 0.3], [-0.5, 0.8]]))
     one, two = (ov.assemble(jnp.asarray(x), RANK2, dt=None).system for x in (theta, moved))
     np.testing.assert_allclose(dense(one), dense(two), rtol=1e-12, atol=1e-14)
@@ -114,7 +114,7 @@ def test_an_unstable_recurrence_says_so() -> None:
 
 
 def test_a_dense_network_is_cut_where_its_singular_values_fall() -> None:
-    network: Any = ov.network(some_overlaps(RANK2), RANK2, 30, key=rc.key(2), dt=DT)
+    network: Any = ov.assemble(some_vectors(RANK2, 30, 2), RANK2, dt=DT)
     exact = network.system.flow.connectivity
     noise = 1e-4 * np.random.default_rng(0).normal(size=(30, 30)) / np.sqrt(30)
     full = eqx.tree_at(
@@ -138,7 +138,7 @@ def test_a_dense_network_is_cut_where_its_singular_values_fall() -> None:
 
 
 def test_a_balanced_low_rank_network_is_the_same_network() -> None:
-    network: Any = ov.network(some_overlaps(WIDE), WIDE, 40, key=rc.key(3), dt=DT)
+    network: Any = ov.assemble(some_vectors(WIDE, 40, 3), WIDE, dt=DT)
     balanced = ov.stacked(network, gauge="balanced")
     again: Any = ov.assemble(balanced.theta, balanced.layout, dt=DT)
     # a thin decomposition multiplied out again: rounding
@@ -147,7 +147,7 @@ def test_a_balanced_low_rank_network_is_the_same_network() -> None:
 
 def test_bias_and_start_are_inputs_of_their_own() -> None:
     rng = np.random.default_rng(1)
-    network: Any = ov.network(some_overlaps(RANK1), RANK1, 20, key=rc.key(4), dt=DT)
+    network: Any = ov.assemble(some_vectors(RANK1, 20, 4), RANK1, dt=DT)
     network = eqx.tree_at(
         lambda n: (n.system.flow.bias, n.x0), network, tuple(jnp.asarray(rng.normal(size=20)) for _ in range(2))
     )
@@ -208,7 +208,7 @@ def test_overlaps_of_trained_networks(name: str, rank: int) -> None:
 
 
 def test_overlaps_are_saved_and_found_again(tmp_path) -> None:
-    found = ov.extract(ov.network(some_overlaps(RANK2), RANK2, 20, key=rc.key(1)))
+    found = ov.extract(ov.assemble(some_vectors(RANK2, 20), RANK2))
     rc.io.save(found, tmp_path / "overlaps.zarr")
     again: Any = rc.io.load(tmp_path / "overlaps.zarr")
     assert again.names == found.names

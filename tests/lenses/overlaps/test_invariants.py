@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lenses.overlaps.prescribed import FILTER, RANK1, RANK2, some_overlaps
+from tests.lenses.overlaps.prescribed import FILTER, RANK1, RANK2, some_overlaps, some_vectors
 
-import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
 
@@ -44,7 +43,7 @@ def test_the_gram_matrix_of_rank_1_entry_by_entry() -> None:
 def test_the_gram_matrix_is_that_of_the_derivatives_of_overlaps() -> None:
     layout, units = RANK2, 15
     s = some_overlaps(layout)
-    theta = ov.vectors(s, layout, units, key=rc.key(0))
+    theta = some_vectors(layout, units, 0)
     jacobian = jax.jit(jax.jacrev(lambda x: ov.to_pairs(x.T @ x / units, layout)))(theta)
     d = jacobian.reshape(len(layout.names), -1)
     # sums over units in another order
@@ -68,7 +67,7 @@ def test_flow_keeps_the_spectrum_and_the_charge(limit: ov.Learning) -> None:
 
 def test_the_spectrum_is_that_of_the_matrix_of_all_units() -> None:
     s = some_overlaps(RANK2)
-    theta = np.asarray(ov.vectors(s, RANK2, 25, key=rc.key(1)))
+    theta = np.asarray(some_vectors(RANK2, 25, 1))
     a, b = theta[:, : RANK2.split], theta[:, RANK2.split :]
     full = np.linalg.eigvalsh((a @ a.T - b @ b.T) / 25)
     nonzero = np.sort(full[np.abs(full) > 1e-10])[::-1]
@@ -117,6 +116,7 @@ def test_the_charge_survives_a_loss_that_sees_what_writes() -> None:
     assert abs((RANK2.signature * np.diag(velocity)).sum()) > 0.1
 
 
+@pytest.mark.slow
 def test_the_largest_rate_separates_descent_that_settles_from_descent_that_does_not() -> None:
     coupling = 1 - (1 - np.exp(-0.2 * 0.1)) / 0.1
     minimum = ov.matrix(RANK1, {"z·m": 1.0, "z·u": coupling, "v·m": 1.0, "v·u": coupling}, diagonal=2.5)

@@ -20,6 +20,7 @@ from tests.lenses.overlaps.prescribed import (
     overlaps_along,
     simulate,
     some_overlaps,
+    some_vectors,
 )
 
 import recurvature as rc
@@ -64,10 +65,10 @@ CASES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "rank 2" else []) for n in CASES])
 def test_the_map_is_gradient_descent_of_the_full_network(name: str) -> None:
     layout, units, rate, target, kernel = CASES[name]
-    theta = ov.vectors(some_overlaps(layout), layout, units, key=rc.key(1))
+    theta = some_vectors(layout, units, 1)
     path = full_descent(impulse_loss(layout, kernel), theta, 300, rate)
     start = ov.extract(ov.assemble(theta, layout, dt=DT))
     learning = ov.descend(ov.FilterLoss(target, layout, DT, STEPS * DT), start, rate, steps=300, every=50)
@@ -83,7 +84,7 @@ def test_the_map_is_gradient_descent_of_the_full_network(name: str) -> None:
 
 def test_large_steps_are_exact_too() -> None:
     rate = 0.6
-    theta = ov.vectors(some_overlaps(RANK1), RANK1, 20, key=rc.key(2))
+    theta = some_vectors(RANK1, 20, 2)
     path = full_descent(impulse_loss(RANK1, decay(0.2)), theta, 6, rate)
     learning = ov.descend(FILTER, some_overlaps(RANK1), rate, steps=6, layout=RANK1)
     # far from the flow: the second-order term is no correction here
@@ -120,7 +121,7 @@ BLOCKS = (0.5, 1.0, 2.0, 0.0)
     ids=["nesterov", "decay, clipping, rates, frozen, momentum"],
 )
 def test_variants_close_with_fresh_batches_and_noisy_targets(rule: dict) -> None:
-    theta = ov.vectors(some_overlaps(RANK2), RANK2, 30, key=rc.key(3))
+    theta = some_vectors(RANK2, 30, 3)
     # every step has its own inputs and its own noise on the targets
     data = np.random.default_rng(0).normal(size=(60, 4, 25, 2))
     full = {k: v for k, v in rule.items() if k != "blocks"}
@@ -143,7 +144,7 @@ def test_variants_close_with_fresh_batches_and_noisy_targets(rule: dict) -> None
 
 @pytest.mark.parametrize("normalisation", ["1/N", "1"])
 def test_the_arrays_of_a_network_descend_at_the_rates_of_their_blocks(normalisation: str) -> None:
-    network: Any = ov.network(some_overlaps(RANK1), RANK1, 24, key=rc.key(4), dt=DT)
+    network: Any = ov.assemble(some_vectors(RANK1, 24, 4), RANK1, dt=DT)
     if normalisation == "1":
         factors = network.system.flow.connectivity
         plain = rc.systems.LowRank(factors.left / np.sqrt(24), factors.right / np.sqrt(24), "1")
@@ -173,7 +174,7 @@ def test_the_arrays_of_a_network_descend_at_the_rates_of_their_blocks(normalisat
 
 
 def test_a_network_learns_without_being_trained() -> None:
-    theta = ov.vectors(some_overlaps(RANK1), RANK1, 64, key=rc.key(1))
+    theta = some_vectors(RANK1, 64, 1)
     network = ov.assemble(theta, RANK1, dt=DT)
     learning = ov.descend(FILTER, ov.extract(network), 0.05, steps=240, every=40)
     after = ov.learned(network, learning)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
-from tests.lenses.overlaps.prescribed import DT, RANK1, RANK2, WIDE, impulses, simulate, some_overlaps
+from tests.lenses.overlaps.prescribed import DT, RANK1, RANK2, WIDE, impulses, simulate, some_overlaps, some_vectors
 
-import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
 
@@ -22,7 +21,7 @@ AMPLITUDE, RATE, STEPS = 1.0, 0.2, 50
 def response(layout: ov.Layout) -> tuple[np.ndarray, np.ndarray]:
     """Overlaps, and the outputs (input, time, o) of a full network that has them to impulses."""
     s = some_overlaps(layout)
-    theta = ov.vectors(s, layout, 40, key=rc.key(5))
+    theta = some_vectors(layout, 40, 5)
     return s, np.asarray(jax.jit(jax.vmap(lambda x: simulate(theta, layout, x)))(jnp.asarray(impulses(layout, STEPS))))
 
 
