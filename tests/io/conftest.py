@@ -15,7 +15,14 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.systems import Network
+from recurvature.systems import ActivatedReadout, Network
+
+
+def activated(network: Network) -> Network:
+    """The same network, read out under an activation, with a bias."""
+    readout = ActivatedReadout(network.readout.weight, jnp.ones(network.readout.output_size), "softplus")  # type: ignore[attr-defined]
+    return Network(network.system, readout, network.x0)
+
 
 NETWORKS: dict[str, Callable[..., Network]] = {
     **rc.systems.CONSTRUCTORS,
@@ -23,6 +30,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "leaky-rate-flow": lambda size, **o: rc.systems.leaky_rate(size, dt=None, **o),
     "vanilla-stacked": lambda size, **o: rc.systems.vanilla(size, layers=3, phi="relu", **o),
     "lstm-stacked": lambda size, **o: rc.systems.lstm(size, layers=2, **o),
+    "linear-activated-readout": lambda size, **o: activated(rc.systems.linear(size, **o)),
     "linear-low-rank": lambda size, **o: rc.systems.linear(size, rank=1, **o),
 }
 
