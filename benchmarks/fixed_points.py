@@ -51,7 +51,7 @@ def against_adam(n: int, count: int) -> Case:
             Arm("ours", lambda: Built(lambda: fixed_points(network, [0.0], starts=starts)), group=None),
             Arm("adam", lambda: adam(network, starts), group=None),
         ],
-        [Goal("adam", "ours", at_least=6)],
+        [Goal("adam", "ours", at_least=10)],
         # a Levenberg-Marquardt step: two products and a factorisation; about eight steps a start
         Work(flop=8 * count * (2 * n**3 + n**3 / 3)),
         rounds=ROUNDS,

@@ -11,7 +11,7 @@ from tests.tasks.test_shared_networks import load
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.dynamics import CERTIFICATES, STATUS, FixedPoints, fixed_points
-from recurvature.systems import Dense, Euler, FunctionFlow, FunctionMap, LeakyRate, LinearMap
+from recurvature.systems import Dense, Euler, FunctionFlow, FunctionMap, LeakyCurrent, LeakyRate, LinearMap, LowRank
 
 PROVED = CERTIFICATES.index("proved")
 
@@ -133,6 +133,18 @@ def test_published_networks_rest_where_their_latent_equation_does(file, u, count
     )
     # states lie in the span of the left vectors and the input
     np.testing.assert_allclose(ours, kappas @ left.T, atol=1e-10)
+
+
+def test_three_independent_bits_have_27_points(getkey):
+    # three groups of units, each a bistable latent variable of its own: three rest points to the third power
+    left = np.kron(np.eye(3), np.array([[1.0], [1.5], [0.7], [1.2]]))
+    flow = LeakyCurrent(LowRank(jnp.asarray(left), 6.0 * jnp.asarray(left)), jnp.zeros((12, 1)), jnp.zeros(12))
+    points = fixed_points(flow, key=getkey())
+    assert np.bincount(points.unstable).tolist() == [8, 12, 6, 1]
+    assert [points.types.count(t) for t in ("stable", "saddle", "repeller")] == [8, 18, 1]
+    assert (points.index_sum, points.completeness) == (1, "consistent")
+    assert points.proved.all()
+    assert named(points, "fixed").all()
 
 
 def test_stability_of_a_map_and_of_its_flow_are_two_readings_of_one_spectrum(rank_one, rank_one_points):

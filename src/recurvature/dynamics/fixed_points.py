@@ -133,7 +133,7 @@ def fixed_points(
     unique: float = 1e-4,
     marginal: float = 1e-6,
     reach: float = 10.0,
-    max_steps: int = 200,
+    max_steps: int = 100,
     latent: bool = True,
 ) -> FixedPoints:
     r"""The fixed points that a search from many states finds, under one constant input (None: zero).
