@@ -55,7 +55,7 @@ def test_tangents_are_the_derivatives_of_the_rollout_and_spread_is_theirs(getkey
     def last(history):
         return rc.systems.simulate(network, history[::-1][None]).states[0, -1]
 
-    each = np.asarray(jax.vmap(jax.jacfwd(last))(jnp.asarray(histories)))[..., 0]
+    each = np.asarray(jax.jit(jax.vmap(jax.jacfwd(last)))(jnp.asarray(histories)))[..., 0]
     mean = each.mean(0)
     # products of five Jacobians
     np.testing.assert_allclose(found.direction[..., 0], mean.T, atol=1e-13)

@@ -119,8 +119,15 @@ def weights_of(network: Network) -> Weights:
     if not isinstance(readout, LinearReadout | ActivatedReadout) or readout.bias is not None:
         raise InputError("`network` needs a LinearReadout or an ActivatedReadout without a bias.")
     x, u = jnp.zeros_like(network.x0), jnp.zeros(system.input_size, network.x0.dtype)
-    recurrent, inputs = jax.jacfwd(system.step, argnums=(0, 1))(x, u)
+    recurrent, inputs = _matrices(system, x, u)
     return Weights(recurrent, inputs, readout.weight)
+
+
+@eqx.filter_jit
+def _matrices(
+    system: LinearMap | DiagonalMap, x: Float[Array, " n"], u: Float[Array, " d"]
+) -> tuple[Float[Array, "n n"], Float[Array, "n d"]]:
+    return jax.jacfwd(lambda h: system.step(h, u))(x), jax.jacfwd(lambda v: system.step(x, v))(u)
 
 
 def check_delay(delay: int, steps: int | None = None) -> None:

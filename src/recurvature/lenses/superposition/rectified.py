@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import jax.scipy.stats
@@ -102,6 +103,7 @@ def _monomials(active: Float[np.ndarray, " order"]) -> Float[np.ndarray, " order
     return np.array(terms)
 
 
+@eqx.filter_jit
 def _errors_of(
     network: Network, x: Float[Array, "trial time d"], delay: int, weight: Float[Array, " o"]
 ) -> Float[Array, " trial"]:
@@ -160,6 +162,7 @@ def sampled_loss(
     return SampledLoss(float(loss), float(error), float(loss / silence), errors, 1 - chance)
 
 
+@eqx.filter_jit
 def _conditioned(
     key: PRNGKey, trials: int, gates: int, density: float, amplitude: AbstractAmplitude
 ) -> Float[Array, "trial gate"]:

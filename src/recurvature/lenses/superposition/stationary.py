@@ -2,6 +2,7 @@ r"""Recall without end: the loss per step as $T\to\infty$, the best readout, and
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,7 @@ def check_stable(recurrent: Float[Array, "n n"]) -> float:
     return radius
 
 
+@eqx.filter_jit
 def state_moments(weights: Weights, statistics: Statistics) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
     r"""Mean $r = (1-W_h)^{-1}W_xm$ and covariance $P$ of the stationary state (docs eq. S.9)."""
     check_shape("mean", statistics.mean, (weights.inputs.shape[1],))
@@ -64,13 +66,20 @@ def stationary_loss(
     Finite trials cost $TL_\infty + c + O(T\rho^T)$. Needs a spectral radius below 1, which `check_stable` checks.
     """
     check_delay(delay)
-    statistics = cast(statistics, weights.inputs.dtype)
+    weight = importances(importance, weights.readout.shape[0], weights.inputs.dtype)
+    return _stationary_loss(weights, cast(statistics, weights.inputs.dtype), delay, weight)
+
+
+@eqx.filter_jit
+def _stationary_loss(
+    weights: Weights, statistics: Statistics, delay: int, weight: Float[Array, " o"]
+) -> Float[Array, ""]:
     recalled = weights.readout @ directions(weights.recurrent, weights.inputs, delay + 1)[delay]
     mean, covariance = state_moments(weights, statistics)
     sigma = statistics.covariance
     both = sigma - recalled @ sigma - sigma @ recalled.T + weights.readout @ covariance @ weights.readout.T
     offset = statistics.mean - weights.readout @ mean
-    return (jnp.diagonal(both) + offset**2) @ importances(importance, weights.readout.shape[0], offset.dtype)
+    return (jnp.diagonal(both) + offset**2) @ weight
 
 
 def optimal_readout(
