@@ -142,7 +142,7 @@ def test_the_shared_networks_are_read(shared_networks: Path, name: str, inputs: 
     assert isinstance(system.flow, rc.systems.LeakyCurrent)
     assert isinstance(system.flow.connectivity, LowRank)
     assert (system.state_size, system.input_size, system.flow.connectivity.rank) == (512, inputs, rank)
-    assert imported.network.readout.weight.shape == (1, 512)
+    assert imported.network.readout.weight.shape == (1, 512)  # type: ignore[attr-defined]
     assert imported.reading.layout == "low-rank"
     assert imported.reading.unused == ()
     assert not imported.network.x0.any()

@@ -29,7 +29,7 @@ def test_rates_and_weights_by_hand(network: Network, trials: Trials) -> None:
     got = mean_square_rates(network, trials, states, outputs)
     np.testing.assert_allclose(got, np.mean(rates**2), rtol=tolerance)
     flow = network.system.flow  # type: ignore[attr-defined]
-    matrices = (flow.connectivity.weight, flow.input_weights, network.readout.weight)
+    matrices = (flow.connectivity.weight, flow.input_weights, network.readout.weight)  # type: ignore[attr-defined]
     got = sum_square_weights(network, trials, states, outputs)
     np.testing.assert_allclose(got, sum(float((np.asarray(m) ** 2).sum()) for m in matrices), rtol=tolerance)
 

@@ -48,7 +48,7 @@ def test_what_cannot_be_described_is_refused() -> None:
 
 
 def test_a_digest_sees_one_bit() -> None:
-    weight = np.asarray(leaky_current(4, inputs=1, outputs=1, key=rc.key(0)).readout.weight)
+    weight = np.asarray(leaky_current(4, inputs=1, outputs=1, key=rc.key(0)).readout.weight)  # type: ignore[attr-defined]
     flipped = weight.copy()
     flipped.view(np.uint8)[0, 0] ^= 1
     assert digest(weight) == digest(weight.copy())
