@@ -6,7 +6,10 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
+from recurvature._progress import silent
 from recurvature.app import pipeline
+from recurvature.app.page import Notice
+from recurvature.app.sections import geometry_section
 from recurvature.systems import LinearReadout, Network
 
 
@@ -76,3 +79,15 @@ def test_the_leading_coordinate_is_the_more_stretched() -> None:
     assert (found.ratio.numerator, found.ratio.denominator) == ("input_2", "input_1")
     # lengths 3 to 1: entries of the metric 9 to 1, exactly
     np.testing.assert_allclose(found.ratio.median, 9.0, rtol=1e-12)
+
+
+def test_a_view_of_many_coordinates_is_left_out_with_the_reason() -> None:
+    task = pipeline.find_task("recall")
+    net = network(task.input_size, task.output_size, dt=task.dt)
+    options = pipeline.Options(trials=8)
+    found = pipeline.study(net, task, pipeline.Probe(), options, silent)
+    assert [view.title for view in found.unseen] == list(task.views())
+    assert not found.geometries
+    said = [block for block in geometry_section(found).blocks if isinstance(block, Notice)]
+    for view, notice in zip(found.unseen, said, strict=True):
+        assert f"{view.manifold.dimension} coordinates" in notice.text

@@ -243,6 +243,10 @@ def why_uncurved(network: Network, view: View, state: warping.Metric) -> str:
     return ""
 
 
+MOST_COORDINATES = 4
+"""Coordinates over which a report looks at a grid: with 5 points along each, 625 points."""
+
+
 def default_points(manifold: AbstractInputManifold) -> int:
     """Points along every coordinate: odd, so that the middle of a range is one of them."""
     return {1: 41, 2: 11}.get(manifold.dimension, 5)
@@ -282,6 +286,8 @@ class Study:
     probe: Probe
     performance: Performance | None
     geometries: list[Geometry]
+    unseen: tuple[View, ...] = ()
+    """Views of too many coordinates for a grid."""
 
     def results(self) -> dict[str, AbstractResult]:
         """Every result by view and name."""
@@ -293,5 +299,8 @@ def study(network: Network, task: AbstractTask | None, probe: Probe, options: Op
     done = None
     if task is not None:
         done = perform(network, task, key=rc.key(options.seed), trials=options.trials, report=report)
-    looks = [look(network, view, points=options.points, report=report) for view in views(network, task, probe)]
-    return Study(network, task, probe, done, looks)
+    every = views(network, task, probe)
+    seen = [view for view in every if view.manifold.dimension <= MOST_COORDINATES]
+    looks = [look(network, view, points=options.points, report=report) for view in seen]
+    unseen = tuple(view for view in every if view.manifold.dimension > MOST_COORDINATES)
+    return Study(network, task, probe, done, looks, unseen)

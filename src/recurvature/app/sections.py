@@ -70,6 +70,9 @@ def geometry_section(found: Study) -> Section:
         blocks.append(Points(tuple(reading.geometry(look))))
         blocks += pictures.geometry(look)
         blocks.append(_timetable(look))
+    for view in found.unseen:
+        why = f"“{view.title}” has {view.manifold.dimension} coordinates, too many for a grid. In Python, "
+        blocks.append(Notice("Left out:", why + "recurvature.warping takes points that you choose."))
     return Section("geometry", "How it warps its inputs", tuple(blocks))
 
 
