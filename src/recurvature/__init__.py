@@ -1,7 +1,7 @@
 """Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
 
 The rooms are `systems`, `dynamics`, `measures`, `tasks`, `training`, `figures`, `io` and the lenses `warping`,
-`overlaps` and `superposition`.
+`latent`, `overlaps` and `superposition`.
 Nothing is imported, and no flag of JAX is touched, until a name is used.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recurvature._precision import cast as cast
     from recurvature._precision import enable_float64 as enable_float64
     from recurvature._result import cite as cite
+    from recurvature.lenses import latent as latent
     from recurvature.lenses import overlaps as overlaps
     from recurvature.lenses import superposition as superposition
     from recurvature.lenses import warping as warping
@@ -34,6 +35,7 @@ _ROOMS = {
     "figures": "recurvature.figures",
     "io": "recurvature.io",
     "warping": "recurvature.lenses.warping",
+    "latent": "recurvature.lenses.latent",
     "superposition": "recurvature.lenses.superposition",
     "overlaps": "recurvature.lenses.overlaps",
 }
