@@ -24,8 +24,13 @@ CONDITION: dict[str, Any] = {
     "static-circle": lambda trial: {},
     "reaching": lambda trial: {},
     "recall": lambda trial: {},
+    "filter": lambda trial: {},
+    "oscillator": lambda trial: {},
+    "flip-flop": lambda trial: {},
 }
 """The condition of one noise-free trial: the arguments of `manifold`."""
+DRAWS = {"flip-flop": 400}
+"""Trials in which every coordinate comes near both ends of its range, where eight are too few: pulses are rare."""
 
 
 @pytest.fixture(params=TASKS)
@@ -48,7 +53,7 @@ def test_names_sizes_and_reference(task):
     assert task.reference.text
     assert task.reference.url.startswith("https://")
     source = (type(task).__doc__ or "").split()
-    assert {"NeurIPS", "ICLR"} & set(source), "the docstring must name its source"
+    assert {"NeurIPS", "ICLR", "(arXiv", "arXiv"} & set(source), "the docstring must name its source"
 
 
 def test_trials_have_the_declared_shapes_in_float32(task, getkey):
@@ -105,13 +110,13 @@ def test_the_manifold_holds_the_noise_free_inputs_of_every_trial(task, getkey):
 
 
 def test_theta_lies_in_the_chart(task, getkey):
-    theta = np.asarray(task.trials(getkey(), N).theta)
+    theta = np.asarray(task.trials(getkey(), DRAWS.get(task.name, N)).theta)
     for column, c in zip(theta.T, task.manifold().coordinates, strict=True):
         # the ends of the range, rounded to float32
         assert column.min() >= c.low - EPS * abs(c.low)
         # the same
         assert column.max() <= c.high + EPS * abs(c.high)
-        # trials use the chart from end to end: at least a third of it in eight draws
+        # trials use the chart from end to end: at least a third of it in these draws
         assert np.ptp(column) > 1 / 3 * (c.high - c.low)
 
 

@@ -4,6 +4,10 @@ from recurvature.tasks.base import AbstractTask as AbstractTask
 from recurvature.tasks.base import Trials as Trials
 from recurvature.tasks.context import ContextDecision as ContextDecision
 from recurvature.tasks.decision import RandomDots as RandomDots
+from recurvature.tasks.filter import AbstractFilter as AbstractFilter
+from recurvature.tasks.filter import DampedOscillator as DampedOscillator
+from recurvature.tasks.filter import ExponentialFilter as ExponentialFilter
+from recurvature.tasks.flipflop import FlipFlop as FlipFlop
 from recurvature.tasks.match import DelayedMatch as DelayedMatch
 from recurvature.tasks.memory import AbstractTwoItems as AbstractTwoItems
 from recurvature.tasks.memory import MemorySubtraction as MemorySubtraction
@@ -32,5 +36,8 @@ TASKS: dict[str, type[AbstractTask]] = {
     "static-circle": StaticCircle,
     "reaching": Reaching,
     "recall": Recall,
+    "filter": ExponentialFilter,
+    "oscillator": DampedOscillator,
+    "flip-flop": FlipFlop,
 }
 """The tasks by their name on the command line."""
