@@ -27,6 +27,8 @@ CONDITION: dict[str, Any] = {
     "filter": lambda trial: {},
     "oscillator": lambda trial: {},
     "flip-flop": lambda trial: {},
+    "sequence-sorting": lambda trial: {},
+    "delayed-addition": lambda trial: {"delay": 0.5 * (int(np.flatnonzero(trial.inputs)[2]))},
 }
 """The condition of one noise-free trial: the arguments of `manifold`."""
 DRAWS = {"flip-flop": 400}

@@ -1,5 +1,6 @@
 """What is asked of networks: tasks with their trials, right answers and input manifolds."""
 
+from recurvature.tasks.addition import DelayedAddition as DelayedAddition
 from recurvature.tasks.base import AbstractTask as AbstractTask
 from recurvature.tasks.base import Trials as Trials
 from recurvature.tasks.context import ContextDecision as ContextDecision
@@ -22,6 +23,7 @@ from recurvature.tasks.recorded import Recorded as Recorded
 from recurvature.tasks.recorded import RecordedReaching as RecordedReaching
 from recurvature.tasks.recorded import TunedReaches as TunedReaches
 from recurvature.tasks.recorded import from_recording as from_recording
+from recurvature.tasks.sorting import SequenceSorting as SequenceSorting
 from recurvature.tasks.static import StaticCircle as StaticCircle
 from recurvature.tasks.tuning import Tuning as Tuning
 from recurvature.tasks.tuning import fit_tuning as fit_tuning
@@ -39,5 +41,7 @@ TASKS: dict[str, type[AbstractTask]] = {
     "filter": ExponentialFilter,
     "oscillator": DampedOscillator,
     "flip-flop": FlipFlop,
+    "sequence-sorting": SequenceSorting,
+    "delayed-addition": DelayedAddition,
 }
 """The tasks by their name on the command line."""

@@ -49,6 +49,15 @@ def same_sign(
     return (answer == jnp.sign(window_mean(targets, weight)).astype(answer.dtype)).all(-1)
 
 
+def beats_silence(
+    outputs: Float[Array, "trial time o"], targets: Float[Array, "trial time o"], mask: Float[Array, "trial time"]
+) -> Bool[Array, " trial"]:
+    """Whether at most a quarter of the square error is left that silence makes, under the weights; never for NaN."""
+    targets = targets.astype(outputs.dtype)
+    weight = mask.astype(outputs.dtype)[:, :, None]
+    return (weight * (outputs - targets) ** 2).sum((1, 2)) <= 0.25 * (weight * targets**2).sum((1, 2))
+
+
 def whole_steps(dt: float, **durations: float) -> tuple[int, ...]:
     """The durations in steps; raises `InputError` unless each is positive and a whole number of steps of `dt`."""
     check_positive(dt=dt, **durations)

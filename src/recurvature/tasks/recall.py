@@ -11,7 +11,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
 from recurvature.tasks.base import AbstractTask, Phases, Trials
-from recurvature.tasks.draws import balanced
+from recurvature.tasks.draws import balanced, beats_silence
 
 SUPERPOSITION = Citation(
     "sharma2026superposition",
@@ -115,10 +115,7 @@ class Recall(AbstractTask):
 
     def correct(self, outputs: Float[Array, "trial time o"], trials: Trials) -> Bool[Array, " trial"]:
         """Which trials leave at most a quarter of the square error that silence makes."""
-        targets = trials.targets.astype(outputs.dtype)
-        weight = trials.mask.astype(outputs.dtype)[:, :, None]
-        error = (weight * (outputs - targets) ** 2).sum((1, 2))
-        return error <= 0.25 * (weight * targets**2).sum((1, 2))
+        return beats_silence(outputs, trials.targets, trials.mask)
 
     def manifold(self, *, delay: int | None = None) -> PulsedInputs:
         """The manifold of all input sequences of a trial with one of the delays (None: the first).
