@@ -17,6 +17,7 @@ from recurvature.systems.gated import GRUCell as GRUCell
 from recurvature.systems.gated import LSTMCell as LSTMCell
 from recurvature.systems.gated import gru as gru
 from recurvature.systems.gated import lstm as lstm
+from recurvature.systems.gaussian import mean_slope as mean_slope
 from recurvature.systems.inputs import AbstractDomain as AbstractDomain
 from recurvature.systems.inputs import AbstractInputManifold as AbstractInputManifold
 from recurvature.systems.inputs import ConstantInputs as ConstantInputs
@@ -28,6 +29,8 @@ from recurvature.systems.inputs import circle as circle
 from recurvature.systems.inputs import interval as interval
 from recurvature.systems.inputs import sphere as sphere
 from recurvature.systems.inputs import torus as torus
+from recurvature.systems.latent import FilteredLatentFlow as FilteredLatentFlow
+from recurvature.systems.latent import LatentFlow as LatentFlow
 from recurvature.systems.leaky import LeakyCurrent as LeakyCurrent
 from recurvature.systems.leaky import LeakyRate as LeakyRate
 from recurvature.systems.leaky import leaky_current as leaky_current

@@ -34,8 +34,12 @@ from recurvature.lenses.overlaps.learning import descend as descend
 from recurvature.lenses.overlaps.learning import flow as flow
 from recurvature.lenses.overlaps.learning import learned as learned
 from recurvature.lenses.overlaps.learning import recover as recover
+from recurvature.lenses.overlaps.losses import Batch as Batch
+from recurvature.lenses.overlaps.losses import BatchLoss as BatchLoss
 from recurvature.lenses.overlaps.losses import DataLoss as DataLoss
 from recurvature.lenses.overlaps.losses import FilterLoss as FilterLoss
+from recurvature.lenses.overlaps.losses import NoisyTargets as NoisyTargets
+from recurvature.lenses.overlaps.losses import TaskLoss as TaskLoss
 from recurvature.lenses.overlaps.losses import lyapunov_gradient as lyapunov_gradient
 from recurvature.lenses.overlaps.response import StateSpace as StateSpace
 from recurvature.lenses.overlaps.response import damped_oscillator as damped_oscillator
@@ -45,3 +49,5 @@ from recurvature.lenses.overlaps.response import respond as respond
 from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
 from recurvature.lenses.overlaps.status import STATUS as STATUS
+from recurvature.lenses.overlaps.units import simulated as simulated
+from recurvature.lenses.overlaps.units import trajectory as trajectory

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_count
 from recurvature.lenses.overlaps.coordinates import Overlaps, describe
-from recurvature.lenses.overlaps.layout import Layout
+from recurvature.lenses.overlaps.layout import BIAS, START, Layout
 from recurvature.systems.base import AbstractSystem, Euler, Network
 from recurvature.systems.connectivity import AbstractConnectivity, LowRank
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
@@ -17,8 +17,6 @@ from recurvature.systems.linear import LinearMap
 from recurvature.systems.readout import LinearReadout
 
 Gauge = Literal["own", "balanced"]
-BIAS, START = "bias", "start"
-"""Names of the columns of $M$ that stand for a bias (an input held at 1) and a start (an input 1/α at step −1)."""
 
 
 class Stack(eqx.Module):

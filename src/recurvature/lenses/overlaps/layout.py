@@ -14,6 +14,9 @@ Regime = Literal["linear", "gaussian"]
 REGIMES = ("linear", "gaussian")
 """Linear units; nonlinear units whose weights are jointly Gaussian over units."""
 
+BIAS, START = "bias", "start"
+"""Names of the columns of $M$ that stand for a bias (an input held at 1) and a start (the state before the first)."""
+
 
 class Layout(eqx.Module):
     r"""The columns of $\Theta$: `outputs` of $Z$, `rank` of $V$, `inputs` of $M$, `rank` of $U$ (docs eq. O.2).
@@ -60,6 +63,11 @@ class Layout(eqx.Module):
     def split(self) -> int:
         """Number of columns of $A = [Z|V]$, which read; the rest, $B = [M|U]$, write."""
         return self.outputs + self.rank
+
+    @property
+    def channels(self) -> int:
+        """Number of inputs that come from outside: those that are neither a bias nor a start."""
+        return self.inputs - len({BIAS, START} & set(self.input_names))
 
     @property
     def columns(self) -> tuple[str, ...]:

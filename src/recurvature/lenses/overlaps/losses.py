@@ -1,16 +1,23 @@
 r"""Losses as functions of the overlaps: closed forms for linear networks that imitate a filter, and any data."""
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_positive, check_shape
+from recurvature._keys import PRNGKey
 from recurvature.lenses.overlaps.gramians import finite_integrals, finite_sums, lyapunov_continuous, lyapunov_discrete
 from recurvature.lenses.overlaps.layout import Layout
 from recurvature.lenses.overlaps.response import StateSpace, difference, respond, sampled, state_space
+from recurvature.lenses.overlaps.units import simulated
+from recurvature.systems.gaussian import mean_slope
+from recurvature.tasks.base import AbstractTask
 
 Input = Literal["impulse", "white"]
 
@@ -129,11 +136,12 @@ def lyapunov_gradient(loss: FilterLoss, overlaps: Float[Array, "a a"]) -> Float[
 
 
 class DataLoss(eqx.Module):
-    r"""The mean squared error of a linear network on any finite data, run in the reduced model (docs eq. O.17).
+    r"""The mean squared error of a network on any finite data, run in the reduced model (docs eq. O.17).
 
-    `inputs` (trial, time, d), `targets` (trial, time, o), steps of `dt` time constants, zero initial state; `mask`
-    (trial, time) weighs the instants, and the mean is over what it weighs. Another batch for each step of learning:
-    `overlaps.descend(batch_loss, …, data=(inputs, targets))` with a function of overlaps and a batch.
+    `inputs` (trial, time, d), `targets` (trial, time, o), steps of `dt` time constants, initial state and input
+    columns as for `respond`; `mask` (trial, time) weighs the instants, and the mean is over what it weighs. With `phi`
+    other than `identity` the effective network of Gaussian weights answers (docs eq. O.29). `of_units` is the same loss
+    of all units of a network. Other data for every step of learning: `BatchLoss`, `TaskLoss`, `NoisyTargets`.
     """
 
     inputs: Float[Array, "trial time d"]
@@ -141,14 +149,113 @@ class DataLoss(eqx.Module):
     layout: Layout
     dt: float = eqx.field(static=True)
     mask: Float[Array, "trial time"] | None = None
+    phi: str = eqx.field(static=True, default="identity")
 
     def __check_init__(self) -> None:
         check_positive(dt=self.dt)
-        check_shape("inputs", self.inputs, (None, None, self.layout.inputs))
+        mean_slope(self.phi)
+        check_channels(self.inputs, self.layout)
         check_shape("targets", self.targets, (*self.inputs.shape[:2], self.layout.outputs))
+        if self.mask is not None:
+            check_shape("mask", self.mask, tuple(self.inputs.shape[:2]))
 
     def __call__(self, overlaps: Float[Array, "a a"]) -> Float[Array, ""]:
-        """The loss."""
-        outputs = jax.vmap(lambda x: respond(overlaps, self.layout, x, self.dt))(self.inputs)
-        squares = jnp.mean((outputs - self.targets.astype(outputs.dtype)) ** 2, axis=-1)
-        return jnp.mean(squares) if self.mask is None else jnp.sum(squares * self.mask) / jnp.sum(self.mask)
+        """The loss of the overlaps."""
+        return self._rule(overlaps, self._batch)
+
+    def of_units(self, theta: Float[Array, "n a"]) -> Float[Array, ""]:
+        """The loss of the network of these vectors, all its units run."""
+        return self._rule.of_units(theta, self._batch)
+
+    @property
+    def _rule(self) -> "BatchLoss":
+        return BatchLoss(self.layout, self.dt, self.phi)
+
+    @property
+    def _batch(self) -> "Batch":
+        mask = jnp.ones(self.inputs.shape[:2], self.inputs.dtype) if self.mask is None else self.mask
+        return Batch(self.inputs, self.targets, mask)
+
+
+def check_channels(inputs: Any, layout: Layout) -> None:
+    """Raise unless `inputs` are (trial, time, column of M), or (trial, time, channel)."""
+    own = np.ndim(inputs) == 3 and inputs.shape[2] == layout.channels
+    check_shape("inputs", inputs, (None, None, layout.channels if own else layout.inputs))
+
+
+class Batch(NamedTuple):
+    """Inputs, targets and weights of some trials; `tasks.Trials` will do as well."""
+
+    inputs: Float[Array, "*step trial time d"]
+    targets: Float[Array, "*step trial time o"]
+    mask: Float[Array, "*step trial time"]
+
+
+class BatchLoss(eqx.Module):
+    """`DataLoss` of the data of a step: a function of overlaps and a `Batch` (or `tasks.Trials`).
+
+    For `descend(loss, …, data=batches)` with a leading axis of steps in every array of the batches.
+    """
+
+    layout: Layout
+    dt: float = eqx.field(static=True)
+    phi: str = eqx.field(static=True, default="identity")
+    output_bias: Float[Array, " o"] | None = None
+    """A constant added to the outputs that does not learn."""
+
+    def __call__(self, overlaps: Float[Array, "a a"], batch: Any) -> Float[Array, ""]:
+        """The loss of the overlaps on a batch."""
+        run = jax.vmap(lambda x: respond(overlaps, self.layout, x, self.dt, self.phi))
+        return self._error(run(batch.inputs), batch)
+
+    def of_units(self, theta: Float[Array, "n a"], batch: Any) -> Float[Array, ""]:
+        """The loss of the network of these vectors, all its units run."""
+        return self._error(simulated(theta, self.layout, batch.inputs, self.dt, self.phi), batch)
+
+    def _error(self, outputs: Float[Array, "trial time o"], batch: Any) -> Float[Array, ""]:
+        outputs = outputs if self.output_bias is None else outputs + self.output_bias[None, None]
+        squares = jnp.mean((outputs - batch.targets.astype(outputs.dtype)) ** 2, axis=-1)
+        weights = batch.mask.astype(outputs.dtype)
+        return jnp.sum(squares * weights) / jnp.sum(weights)
+
+
+class TaskLoss(eqx.Module):
+    """The loss on `batch` fresh trials of a task, a function of overlaps and a key: `descend(loss, …, data=keys)`.
+
+    Nothing but the keys of the steps is held in memory: trials are drawn where they are used.
+    """
+
+    task: AbstractTask
+    rule: BatchLoss
+    batch: int = eqx.field(static=True)
+
+    def __call__(self, overlaps: Float[Array, "a a"], key: PRNGKey) -> Float[Array, ""]:
+        """The loss of the overlaps on the trials of a key."""
+        return self.rule(overlaps, self.task.trials(key, self.batch))
+
+    def of_units(self, theta: Float[Array, "n a"], key: PRNGKey) -> Float[Array, ""]:
+        """The loss of the network of these vectors on the trials of a key."""
+        return self.rule.of_units(theta, self.task.trials(key, self.batch))
+
+
+class NoisyTargets(eqx.Module):
+    """`loss` with Gaussian noise of standard deviation `std` on every target, drawn anew at every step.
+
+    A function of overlaps and a key: `descend(loss, …, data=jax.random.split(key, steps))`.
+    """
+
+    loss: DataLoss
+    std: float
+
+    def __call__(self, overlaps: Float[Array, "a a"], key: PRNGKey) -> Float[Array, ""]:
+        """The loss of the overlaps at the noise of a key."""
+        return self._noisy(key)(overlaps)
+
+    def of_units(self, theta: Float[Array, "n a"], key: PRNGKey) -> Float[Array, ""]:
+        """The loss of the network of these vectors at the noise of a key."""
+        return self._noisy(key).of_units(theta)
+
+    def _noisy(self, key: PRNGKey) -> DataLoss:
+        clean = self.loss.targets
+        noise = jnp.asarray(self.std, clean.dtype) * jr.normal(key, clean.shape, clean.dtype)
+        return dataclasses.replace(self.loss, targets=clean + noise)

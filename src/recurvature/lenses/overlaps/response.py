@@ -1,4 +1,4 @@
-r"""What a linear network does, from its overlaps alone: reduced dynamics, transfer function, impulse response."""
+r"""What a network does, from its overlaps alone: reduced dynamics, transfer function, impulse response."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ import scipy.linalg
 from jaxtyping import Array, Complex, Float
 
 from recurvature._errors import InputError, check_count, check_shape
-from recurvature.lenses.overlaps.layout import Layout
+from recurvature.lenses.overlaps.layout import BIAS, START, Layout
+from recurvature.systems.gaussian import mean_slope
 
 
 class StateSpace(eqx.Module):
@@ -109,18 +110,43 @@ def response_of(
 
 @eqx.filter_jit
 def respond(
-    overlaps: Float[Array, "a a"], layout: Layout, inputs: Float[Array, "time d"], dt: float
+    overlaps: Float[Array, "a a"],
+    layout: Layout,
+    inputs: Float[Array, "time i"],
+    dt: float,
+    phi: str = "identity",
 ) -> Float[Array, "time o"]:
-    r"""The outputs of the network to `inputs`, from a zero state: $O(T(p+R)^2)$ work, whatever the number of units."""
-    check_shape("inputs", inputs, (None, layout.inputs))
-    system = state_space(overlaps, layout, dt)
+    r"""The outputs of the network to `inputs`: $O(T(p+R)^2)$ work, whatever the number of units.
+
+    Exact for linear units (docs eq. O.10). With another `phi` the effective network of units whose weights are jointly
+    Gaussian, every drive times the mean slope $g(\Delta)$ (docs eq. O.29): how far that holds, `closure` says.
+
+    `inputs` has a column for every column of $M$, or for the channels alone where $M$ has a bias or a start: the bias
+    is then held at 1 and the state begins at the start. It begins at zero otherwise.
+    """
+    inputs, start = completed(layout, inputs.astype(overlaps.dtype))
+    slope = mean_slope(phi)
+    s, split = overlaps, layout.split
+    k, writes = s[:split, split:], s[split:, split:]
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
-        after = system.transition @ state + system.input @ x
-        return after, system.output @ after
+        drive = slope(state @ writes @ state) * (k[layout.v] @ state)
+        after = (1 - dt) * state + dt * jnp.concatenate([x, drive])
+        return after, slope(after @ writes @ after) * (k[layout.z] @ after)
 
-    start = jnp.zeros(layout.inputs + layout.rank, overlaps.dtype)
-    return jax.lax.scan(step, start, inputs.astype(overlaps.dtype))[1]
+    return jax.lax.scan(step, start, inputs)[1]
+
+
+def completed(layout: Layout, inputs: Float[Array, "time i"]) -> tuple[Float[Array, "time i"], Float[Array, " k"]]:
+    r"""Inputs with a column for every column of $M$, and the latent variables at the start."""
+    columns, given = layout.columns[layout.m], inputs.shape[1]
+    own = given == layout.channels < layout.inputs
+    check_shape("inputs", inputs, (None, layout.channels if own else layout.inputs))
+    start = [1.0 if own and name == START else 0.0 for name in columns] + [0.0] * layout.rank
+    for name in columns[given:]:
+        held = jnp.full((inputs.shape[0], 1), 1.0 if name == BIAS else 0.0, inputs.dtype)
+        inputs = jnp.concatenate([inputs, held], axis=1)
+    return inputs, jnp.asarray(start, inputs.dtype)
 
 
 def sampled(target: StateSpace, dt: float) -> StateSpace:
