@@ -11,4 +11,8 @@ from recurvature.training.loss import no_task as no_task
 from recurvature.training.penalty import Penalty as Penalty
 from recurvature.training.penalty import l2_rates as l2_rates
 from recurvature.training.penalty import l2_weights as l2_weights
+from recurvature.training.population import PopulationFit as PopulationFit
+from recurvature.training.population import PopulationHistory as PopulationHistory
+from recurvature.training.population import fit_along as fit_along
+from recurvature.training.population import fit_population as fit_population
 from recurvature.training.readout import refit_readout as refit_readout

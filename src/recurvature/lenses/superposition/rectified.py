@@ -6,17 +6,24 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 import jax.scipy.stats
 import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_shape
-from recurvature._keys import PRNGKey, stream
+from recurvature._keys import PRNGKey
 from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.models import check_delay
-from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density, importances
+from recurvature.lenses.superposition.statistics import (
+    AbstractAmplitude,
+    Levels,
+    Uniform,
+    check_density,
+    gated,
+    importances,
+    some_feature,
+)
 from recurvature.systems.base import Network
 from recurvature.systems.simulate import simulate
 from recurvature.tasks.recall import SUPERPOSITION, delayed
@@ -154,33 +161,15 @@ def sampled_loss(
     weight = importances(importance, network.readout.output_size, float_dtype(network))
     if float(_errors_of(network, jnp.zeros((1, steps, d), weight.dtype), delay, weight)[0]) != 0:
         raise InputError("`network` gives outputs without any input, so empty trials cannot be left out of the sample.")
-    x = _conditioned(key, trials, steps * d, density, u).reshape(trials, steps, d).astype(weight.dtype)
+    x = _gated(key, (trials, steps * d), jnp.asarray(density, weight.dtype), u).reshape(trials, steps, d)
     errors = np.asarray(_errors_of(network, x, delay, weight), float)
-    chance = -math.expm1(steps * d * math.log1p(-density)) if density < 1 else 1.0
+    chance = float(some_feature(density, steps * d))
     loss, error = chance * errors.mean(), chance * errors.std(ddof=1) / math.sqrt(trials)
     silence = (steps - delay) * density * u.square * float(weight.sum())
     return SampledLoss(float(loss), float(error), float(loss / silence), errors, 1 - chance)
 
 
-@eqx.filter_jit
-def _conditioned(
-    key: PRNGKey, trials: int, gates: int, density: float, amplitude: AbstractAmplitude
-) -> Float[Array, "trial gate"]:
-    """Gated amplitudes with at least one open gate: the first one open is drawn, then those after it."""
-    first = _first_open(jr.uniform(stream(key, "first"), (trials,)), gates, density)
-    index = jnp.arange(gates)[None, :]
-    later = (jr.uniform(stream(key, "gates"), (trials, gates)) < density) & (index > first[:, None])
-    values = amplitude.sample(stream(key, "amplitudes"), (trials, gates))
-    return jnp.where(later | (index == first[:, None]), values, jnp.zeros((), values.dtype))
-
-
-def _first_open(uniform: Float[Array, " trial"], gates: int, density: float) -> Any:
-    """The index of the first open gate, by inversion of the geometric distribution cut at the last gate."""
-    if density == 1:
-        return jnp.zeros(uniform.shape, int)
-    chance = -math.expm1(gates * math.log1p(-density))
-    index = jnp.floor(jnp.log1p(-uniform * chance) / math.log1p(-density))
-    return jnp.clip(index, 0, gates - 1).astype(int)
+_gated = eqx.filter_jit(lambda key, shape, density, u: gated(key, shape, density, u, density.dtype))
 
 
 def order_one(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_shape
-from recurvature._keys import PRNGKey
+from recurvature._keys import PRNGKey, stream
 
 
 class AbstractAmplitude(eqx.Module):
@@ -27,13 +27,17 @@ class AbstractAmplitude(eqx.Module):
         r"""$E U_+^2$ and $E U_-^2$: the share of positive and of negative amplitudes in E U²."""
 
     @abc.abstractmethod
-    def sample(self, key: PRNGKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws."""
+    def quantile(self, chance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The amplitude that a share `chance` (0 to 1) of all is at most: uniform numbers become draws."""
 
     @property
     def square(self) -> float:
         """E U²."""
         return sum(self.squares)
+
+    def sample(self, key: PRNGKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Independent draws."""
+        return self.quantile(jr.uniform(key, shape))
 
 
 class Uniform(AbstractAmplitude):
@@ -57,9 +61,9 @@ class Uniform(AbstractAmplitude):
         cubes = [(max(s * self.high, 0.0) ** 3, max(s * self.low, 0.0) ** 3) for s in (1, -1)]
         return tuple(abs(a - b) / 3 / (self.high - self.low) for a, b in cubes)  # type: ignore[return-value]
 
-    def sample(self, key: PRNGKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws."""
-        return jr.uniform(key, shape, minval=self.low, maxval=self.high)
+    def quantile(self, chance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """A straight line from `low` to `high`."""
+        return self.low + (self.high - self.low) * chance
 
 
 class Levels(AbstractAmplitude):
@@ -82,10 +86,10 @@ class Levels(AbstractAmplitude):
         levels = np.asarray(self.values)
         return tuple(float(np.mean(np.maximum(s * levels, 0) ** 2)) for s in (1, -1))  # type: ignore[return-value]
 
-    def sample(self, key: PRNGKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Independent draws."""
-        levels = jnp.asarray(self.values, float)
-        return levels[jr.randint(key, shape, 0, len(self.values))]
+    def quantile(self, chance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Each level, in the order of `values`, for an equal share."""
+        which = jnp.floor(chance * len(self.values)).astype(int)
+        return jnp.asarray(self.values, chance.dtype)[jnp.clip(which, 0, len(self.values) - 1)]
 
 
 class Statistics(eqx.Module):
@@ -142,3 +146,34 @@ def importances(importance: float | Float[Array, " o"], outputs: int, dtype: Any
     if values.shape not in ((), (outputs,)) or not (np.isfinite(values) & (values >= 0)).all():
         raise InputError(f"`importance` must be 1 or {outputs} finite numbers of at least 0; got {importance}.")
     return jnp.asarray(np.broadcast_to(values, (outputs,)), dtype)
+
+
+def gated(
+    key: PRNGKey,
+    shape: tuple[int, int],
+    density: Float[Array, ""],
+    amplitude: AbstractAmplitude,
+    dtype: Any = float,
+) -> Float[Array, "trial gate"]:
+    r"""Gated amplitudes of trials that hold at least one, for use inside a compiled program (docs eq. S.19).
+
+    The index of the first open gate comes from the geometric distribution cut at the last gate, the gates after it are
+    open with chance `density`. One number from 0 to 1 is drawn for every gate: below the density the gate is open, and
+    what it is in proportion to the density decides on the amplitude.
+    """
+    trials, gates = shape
+    p = density.astype(dtype)
+    drawn = jr.uniform(stream(key, "gates"), shape, dtype)
+    # at a density of 1 the logarithm is minus infinity, and the first gate is the first open one
+    chance = -jnp.expm1(gates * jnp.log1p(-p))
+    start = jnp.log1p(-jr.uniform(stream(key, "first"), (trials,), dtype) * chance) / jnp.log1p(-p)
+    first = jnp.clip(jnp.floor(start), 0, gates - 1).astype(jnp.int32)[:, None]
+    index = jnp.arange(gates, dtype=jnp.int32)[None, :]
+    share = jnp.where(index == first, drawn, drawn / p)
+    open_ = (index == first) | ((index > first) & (drawn < p))
+    return jnp.where(open_, amplitude.quantile(share).astype(dtype), jnp.zeros((), dtype))
+
+
+def some_feature(density: float | Float[Array, ""], gates: int) -> Float[Array, ""]:
+    """The chance that at least one of so many gates is open."""
+    return -jnp.expm1(gates * jnp.log1p(-jnp.asarray(density, float)))

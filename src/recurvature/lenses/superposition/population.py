@@ -1,0 +1,198 @@
+r"""Many tiny networks that recall, side by side: their weights with the networks along the last axis, and responses.
+
+A population is trained by `training.fit_population` on one of the losses in `recall_loss`. With the networks last,
+every operation on the entries of small matrices runs over networks that lie next to each other in memory.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from recurvature._errors import InputError, check_choice, check_count, check_positive, check_shape
+from recurvature._keys import PRNGKey, at_step, stream
+from recurvature._result import Values
+from recurvature.lenses.superposition.models import PHI, Kind, Weights, check_delay, recall_network
+from recurvature.lenses.superposition.models import tied as write_tied
+from recurvature.systems.activations import activation
+from recurvature.systems.base import Network
+
+UNROLLED = 12
+"""Up to so many terms the sums of a product of small matrices are written out, each over all networks."""
+
+
+class Population(eqx.Module):
+    r"""Networks of one `kind` (docs eq. S.1): $W_h$, $W_x$, $W_y^\top$ and the delay of each, networks last.
+
+    Without a `readout` it is tied, $W_y = W_k$ (docs eq. S.3), and gradients flow through it.
+    """
+
+    recurrent: Float[Array, "n n seed"]
+    inputs: Float[Array, "n d seed"]
+    readout: Float[Array, "d n seed"] | None
+    delay: Int[Array, " seed"]
+    kind: Kind = eqx.field(static=True)
+    longest: int = eqx.field(static=True)
+    """No delay is longer than this."""
+
+    def __init__(
+        self,
+        recurrent: Float[Array, "n n seed"],
+        inputs: Float[Array, "n d seed"],
+        readout: Float[Array, "d n seed"] | None,
+        delay: Int[Values, " seed"],
+        kind: Kind,
+    ):
+        check_choice("kind", kind, PHI)
+        check_shape("recurrent", recurrent, (None, None, None))
+        n, _, seeds = recurrent.shape
+        check_shape("recurrent", recurrent, (n, n, seeds))
+        check_shape("inputs", inputs, (n, None, seeds))
+        check_shape("delay", delay, (seeds,))
+        if readout is not None:
+            check_shape("readout", readout, (inputs.shape[1], n, seeds))
+        for each in np.unique(delay):
+            check_delay(int(each))
+        self.recurrent, self.inputs, self.readout = recurrent, inputs, readout
+        self.delay, self.kind, self.longest = jnp.asarray(delay, jnp.int32), kind, int(np.max(delay))
+
+    def __len__(self) -> int:
+        """The number of networks."""
+        return self.recurrent.shape[-1]
+
+    @property
+    def features(self) -> int:
+        """Features of one step."""
+        return self.inputs.shape[1]
+
+    @property
+    def hidden(self) -> str:
+        """The activation of the recurrence."""
+        return PHI[self.kind][0]
+
+    @property
+    def seen(self) -> str:
+        """The activation of the readout."""
+        return PHI[self.kind][1]
+
+    def weights(self, index: int) -> Weights:
+        """The matrices of one network, a tied readout written out."""
+        _check_index(index, len(self))
+        recurrent, inputs = self.recurrent[..., index], self.inputs[..., index]
+        if self.readout is not None:
+            return Weights(recurrent, inputs, self.readout[..., index])
+        return write_tied(recurrent, inputs, delay=int(self.delay[index]), phi=self.hidden)
+
+    def network(self, index: int) -> Network:
+        """One network."""
+        return recall_network(self.weights(index), kind=self.kind)
+
+    def take(self, index: Int[Values, " k"]) -> "Population":
+        """Some of the networks, by their places."""
+        index = np.asarray(index)
+        return self._like(*(None if part is None else part[..., index] for part in self._parts), self.delay[index])
+
+    def joined(self, *others: "Population") -> "Population":
+        """All networks of populations of one kind and size as one. Raises `InputError` where they do not fit."""
+        everyone = (self, *others)
+        if len({(p.kind, p.recurrent.shape[:2], p.inputs.shape[:2], p.readout is None) for p in everyone}) > 1:
+            raise InputError("only populations of one kind and size, all tied or none, can be joined.")
+        rows = zip(*((*p._parts, p.delay) for p in everyone), strict=True)
+        return self._like(*(None if row[0] is None else jnp.concatenate(row, axis=-1) for row in rows))
+
+    @property
+    def _parts(self) -> tuple[Array, Array, Array | None]:
+        return self.recurrent, self.inputs, self.readout
+
+    def _like(self, recurrent: Array, inputs: Array, readout: Array | None, delay: Array) -> "Population":
+        return Population(recurrent, inputs, readout, delay, self.kind)
+
+
+def _check_index(index: int, count: int) -> None:
+    if not -count <= index < count:
+        raise InputError(f"`index` must lie in [-{count}, {count}); got {index}.")
+
+
+def random_population(
+    size: int = 2,
+    *,
+    delays: tuple[int, ...],
+    seeds: int = 32,
+    features: int = 1,
+    kind: Kind = "ssm",
+    tied: bool = True,
+    gain: float = 0.8,
+    key: PRNGKey,
+) -> Population:
+    r"""`seeds` random networks for every one of `delays`, delay by delay, in float32, ready to train.
+
+    $W_h\sim\mathcal N(0, g^2/n)$, $W_x$ and an untied $W_y\sim\mathcal N(0, g^2)$ with g = `gain`. A seed starts from
+    the same weights at every delay, and whatever the other seeds and delays are.
+    """
+    check_count(size=size, seeds=seeds, features=features)
+    check_positive(gain=gain)
+    check_choice("kind", kind, PHI)
+    if not delays:
+        raise InputError("`delays` must hold one or more delays.")
+    for delay in delays:
+        check_delay(delay)
+
+    def draw(seed: Array) -> tuple[Array, Array, Array]:
+        own, scale = at_step(stream(key, "weights"), seed), jnp.asarray(gain, jnp.float32)
+        shapes = {"recurrent": (size, size), "inputs": (size, features), "readout": (features, size)}
+        parts = [scale * jr.normal(stream(own, name), shape, jnp.float32) for name, shape in shapes.items()]
+        return parts[0] / jnp.sqrt(jnp.asarray(size, jnp.float32)), parts[1], parts[2]
+
+    each = jax.vmap(draw, out_axes=-1)(jnp.arange(seeds, dtype=jnp.int32))
+    recurrent, inputs, readout = (jnp.tile(part, (1, 1, len(delays))) for part in each)
+    which = np.repeat(np.asarray(delays, np.int32), seeds)
+    return Population(recurrent, inputs, None if tied else readout, which, kind)
+
+
+def product(a: Float[Array, "*lead i j seed"], b: Float[Array, "*rows j k seed"]) -> Float[Array, "*both i k seed"]:
+    """Matrix products network by network; leading axes go along with each other, or have length 1."""
+    if a.shape[-2] > UNROLLED:
+        return jnp.einsum("...ijs,...jks->...iks", a, b)
+    terms = [a[..., :, j, None, :] * b[..., None, j, :, :] for j in range(a.shape[-2])]
+    return sum(terms[1:], terms[0])
+
+
+def pulses(population: Population, ages: int) -> Float[Array, "age n d seed"]:
+    r"""Feature directions $W_s$, or under an activation the responses to pulses of 1 at rest (docs eq. S.2).
+
+    For use inside a compiled program. Linear recurrences take $\log_2$ of `ages` products, by doubling.
+    """
+    recurrent, w = population.recurrent, population.inputs
+    if population.hidden == "identity":
+        found, power = w[None], recurrent
+        while len(found) < ages:
+            older = product(power[None], found[: ages - len(found)])
+            found, power = jnp.concatenate([found, older]), product(power, power)
+        return found
+    phi = activation(population.hidden)
+    return jax.lax.scan(lambda w, _: (product(recurrent, phi(w)), w), w, None, length=ages)[1]
+
+
+def tied_readout(population: Population, directions: Float[Array, "age n d seed"]) -> Float[Array, "d n seed"]:
+    """The directions of the age that each network is to recall, as readouts."""
+    index = jnp.broadcast_to(population.delay[None, None, None, :], (1, *directions.shape[1:]))
+    return jnp.swapaxes(jnp.take_along_axis(directions, index, axis=0)[0], 0, 1)
+
+
+def readouts(population: Population, directions: Float[Array, "age n d seed"]) -> Float[Array, "d n seed"]:
+    """The readouts, tied ones from the directions. More ages than the longest delay are needed."""
+    return tied_readout(population, directions) if population.readout is None else population.readout
+
+
+@eqx.filter_jit
+def pulse_responses(
+    population: Population, ages: int
+) -> tuple[Float[Array, "age n d seed"], Float[Array, "age o d seed"]]:
+    r"""Directions $W_s$ and projections $A_s$ of every network, ages 0 to `ages` - 1 (docs eq. S.2).
+
+    The projections are those before the activation of the readout.
+    """
+    directions = pulses(population, ages)
+    return directions, product(readouts(population, directions)[None], directions)
