@@ -1,5 +1,7 @@
 """Superposition: how a network packs more memories than it has dimensions (OpenReview 7cMzTpbJHC)."""
 
+from recurvature.lenses.superposition.clipping import Clipping as Clipping
+from recurvature.lenses.superposition.clipping import clipping as clipping
 from recurvature.lenses.superposition.geometry import FORGETTING as FORGETTING
 from recurvature.lenses.superposition.geometry import REGIMES as REGIMES
 from recurvature.lenses.superposition.geometry import Geometry as Geometry
@@ -16,9 +18,25 @@ from recurvature.lenses.superposition.models import projections as projections
 from recurvature.lenses.superposition.models import recall_network as recall_network
 from recurvature.lenses.superposition.models import tied as tied
 from recurvature.lenses.superposition.models import weights_of as weights_of
+from recurvature.lenses.superposition.modes import Modes as Modes
+from recurvature.lenses.superposition.modes import modes as modes
 from recurvature.lenses.superposition.optimal import LinearOptimum as LinearOptimum
 from recurvature.lenses.superposition.optimal import balanced_network as balanced_network
 from recurvature.lenses.superposition.optimal import optimal_linear as optimal_linear
+from recurvature.lenses.superposition.persistent import Persistent as Persistent
+from recurvature.lenses.superposition.persistent import autoregressive as autoregressive
+from recurvature.lenses.superposition.persistent import persistent_gates as persistent_gates
+from recurvature.lenses.superposition.persistent import persistent_loss as persistent_loss
+from recurvature.lenses.superposition.persistent import persistent_readout as persistent_readout
+from recurvature.lenses.superposition.population import Population as Population
+from recurvature.lenses.superposition.population import pulse_responses as pulse_responses
+from recurvature.lenses.superposition.population import random_population as random_population
+from recurvature.lenses.superposition.recall_loss import ExpectedLoss as ExpectedLoss
+from recurvature.lenses.superposition.recall_loss import RecallLoss as RecallLoss
+from recurvature.lenses.superposition.recall_loss import expected_recall as expected_recall
+from recurvature.lenses.superposition.recall_loss import recall_loss as recall_loss
+from recurvature.lenses.superposition.recordings import RecordedDirections as RecordedDirections
+from recurvature.lenses.superposition.recordings import recorded_directions as recorded_directions
 from recurvature.lenses.superposition.rectified import SampledLoss as SampledLoss
 from recurvature.lenses.superposition.rectified import SparsePolynomial as SparsePolynomial
 from recurvature.lenses.superposition.rectified import order_one as order_one
@@ -39,3 +57,7 @@ from recurvature.lenses.superposition.statistics import Statistics as Statistics
 from recurvature.lenses.superposition.statistics import Uniform as Uniform
 from recurvature.lenses.superposition.statistics import sparse as sparse
 from recurvature.lenses.superposition.statistics import white as white
+from recurvature.lenses.superposition.trajectories import TrajectoryDirections as TrajectoryDirections
+from recurvature.lenses.superposition.trajectories import trajectory_directions as trajectory_directions
+from recurvature.lenses.superposition.verdict import TRANSITION as TRANSITION
+from recurvature.lenses.superposition.verdict import verdict as verdict

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
@@ -34,6 +34,8 @@ FORGETTING = ("sharp", "smooth")
 """Sharp: right after it is due a feature has lost 95 % of the length of its direction, or of its projection."""
 
 _FREE, _STORED, _GONE = 1e-3, 0.5, 0.05
+_NOTHING = 1e-6
+"""A direction shorter than this is not there."""
 
 
 class Geometry(AbstractResult):
@@ -50,12 +52,16 @@ class Geometry(AbstractResult):
     age: Float[Values, " age"] = eqx.field(metadata={"units": "steps"})
     projection: Float[Values, "age o d"]
     """$A_s$."""
+    direction: Float[Values, "age n d"]
+    """$W_s$."""
     stored: Float[Values, " o"]
     """$A_k[i,i]$."""
     order_parameter: Float[Values, " o"]
     r"""$\psi$: of the squared projections of younger ages, the share that is negative."""
     packing: Float[Values, " o"]
     r"""$\Pi_a$: the same over all ages but k."""
+    packing_length: Float[Values, " o"]
+    r"""$\Pi_w$: of the squared lengths of all ages but k, the share of those with $a_s\le0$; depends on coordinates."""
     free: Float[Values, " o"]
     """The share of other ages with $a_s$ at most a thousandth of $a_k$: in the interference-free half-space."""
     free_younger: Float[Values, " o"]
@@ -68,9 +74,9 @@ class Geometry(AbstractResult):
     forgetting: Int[Values, " o"]
     spatial: Float[Values, " o"]
     """Squared projections of other features of age k."""
-    modulus: Float[Values, " n"]
+    modulus: Float[Values, " k"]
     """Moduli of the eigenvalues of the recurrence, the largest first; empty where there are none."""
-    angle: Float[Values, " n"] = eqx.field(metadata={"units": "deg"})
+    angle: Float[Values, " k"] = eqx.field(metadata={"units": "deg"})
     interference: Float[Values, "direction other"]
     r"""$w_s^\top P^{-1}w_r$ of all ages and features (age first)."""
     gram: Float[Values, "direction other"]
@@ -81,11 +87,25 @@ class Geometry(AbstractResult):
     r"""$\lVert w\rVert^2/\sum_r(\hat w\cdot w_r)^2$: the share of a dimension that a direction has to itself."""
     cumulative_angle: Float[Values, " d"] = eqx.field(metadata={"units": "deg"})
     r"""The turn of $w_0$ to $w_k$, signed in two dimensions; the sum of angles in more."""
+    path_angle: Float[Values, " d"] = eqx.field(metadata={"units": "deg"})
+    """The sum of the angles from age to age, all taken positive."""
+    decay: Float[Values, " d"]
+    r"""The factor by which directions shrink at every age after k: a fit of $\log\lVert w_s\rVert$ (docs eq. S.60)."""
     effective_dimension: float
     r"""$(\mathrm{tr}\,\Gamma)^2/\lVert\Gamma\rVert_F^2$ of the Gram matrix of ages 0 to k."""
     load: float
     """(k + 1) times the number of stored features over the number of units; above 1 is superposition."""
     delay: int
+
+    @property
+    def tail(self) -> Float[np.ndarray, " o"]:
+        """$1/F - 1$: what is still read out after a feature was due, over what was read when it was."""
+        return 1 / np.asarray(self.sharpness) - 1
+
+    @property
+    def half_turns(self) -> Float[np.ndarray, " o"]:
+        r"""$\Phi = k\bar\theta/180°$."""
+        return np.asarray(self.k_theta) / 180
 
     @property
     def n_stored(self) -> int:
@@ -126,11 +146,14 @@ def geometry_of(
     direction: Float[Array, "age n d"] | Float[np.ndarray, "age n d"],
     delay: int,
 ) -> Geometry:
-    """The geometry of given projections and directions by age: no eigenvalues, no interference."""
+    """The geometry of given projections and directions by age: no eigenvalues.
+
+    The covariance under which directions interfere is that of white input over the ages given (docs eq. S.61).
+    """
     a, w = np.asarray(projection, float), np.asarray(direction, float)
     check_delay(delay)
     check_shape("direction", w, (len(a), None, a.shape[2]))
-    return _geometry(a, w, delay, np.full(a.shape[1], np.nan), np.empty(0), None)
+    return _geometry(a, w, delay, np.full(a.shape[1], np.nan), np.empty(0), _projector(_columns(w)))
 
 
 def _default_ages(delay: int, radius: float) -> int:
@@ -147,6 +170,13 @@ def _modes(weights: Weights, delay: int) -> tuple[np.ndarray, np.ndarray]:
     parts = seen * driven.T[:shared] * values[None, :] ** delay
     order = np.argsort(-np.abs(values), kind="stable")
     return values[order], parts[:, order]
+
+
+def _projector(columns: Float[np.ndarray, "n i"]) -> Float[np.ndarray, "i i"]:
+    r"""$C^\top(CC^\top)^+C$, the projector on the rows of C."""
+    _, values, rows = np.linalg.svd(columns, full_matrices=False)
+    kept = rows[values > max(columns.shape) * np.finfo(float).eps * values.max(initial=0.0)]
+    return kept.T @ kept
 
 
 def _columns(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, "n direction"]:
@@ -180,9 +210,11 @@ def _geometry(
     return Geometry(
         age=np.arange(len(a), dtype=float),
         projection=a,
+        direction=w,
         stored=stored,
         order_parameter=psi,
         packing=_ratio(negative[others].sum(0), square[others].sum(0)),
+        packing_length=_packing_length(own, lengths, others),
         free=is_free[others].mean(0),
         free_younger=is_free[:delay].mean(0) if delay else np.full(len(stored), np.nan),
         sharpness=_ratio(square[delay], square[delay:].sum(0)),
@@ -197,6 +229,8 @@ def _geometry(
         cosine=_cosines(gram),
         dimensionality=_dimensionality(gram).reshape(lengths.shape),
         cumulative_angle=_turn(w[: delay + 1]),
+        path_angle=_steps(w[: delay + 1]).sum(0),
+        decay=_decay(lengths[delay + 1 :]),
         effective_dimension=_effective(_columns(w[: delay + 1])),
         load=(delay + 1) * float((stored > _STORED).sum()) / w.shape[1],
         delay=delay,
@@ -234,8 +268,7 @@ def _cosines(gram: Float[np.ndarray, "i i"]) -> Float[np.ndarray, "i i"]:
 
 def _dimensionality(gram: Float[np.ndarray, "i i"]) -> Float[np.ndarray, " i"]:
     square = np.diagonal(gram)
-    # shorter directions than a millionth are not there
-    return np.where(square > 1e-12, square**2 / np.maximum((gram**2).sum(1), 1e-300), 0.0)
+    return np.where(square > _NOTHING**2, square**2 / np.maximum((gram**2).sum(1), 1e-300), 0.0)
 
 
 def _effective(columns: Float[np.ndarray, "n i"]) -> float:
@@ -244,12 +277,32 @@ def _effective(columns: Float[np.ndarray, "n i"]) -> float:
 
 
 def _turn(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, " d"]:
-    """Degrees from age to age: with their sign in the plane, of which the sum is taken absolute."""
-    if w.shape[1] == 2:
-        phase = np.arctan2(w[:, 1], w[:, 0])
-        steps = np.mod(np.diff(phase, axis=0) + np.pi, 2 * np.pi) - np.pi
-        return np.rad2deg(np.abs(steps.sum(0)))
+    """Degrees from first to last: with their sign in the plane, of which the sum is taken absolute."""
+    if w.shape[1] != 2:
+        return _steps(w).sum(0)
+    phase = np.arctan2(w[:, 1], w[:, 0])
+    steps = np.mod(np.diff(phase, axis=0) + np.pi, 2 * np.pi) - np.pi
+    return np.rad2deg(np.abs(steps.sum(0)))
+
+
+def _steps(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, "step d"]:
+    """Degrees from age to age."""
     unit = w / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)
     # half angles keep the digits of small turns, which an arc cosine loses
     near, far = (np.linalg.norm(unit[1:] + sign * unit[:-1], axis=1) for sign in (1, -1))
-    return np.rad2deg(2 * np.arctan2(far, near)).sum(0)
+    return np.rad2deg(2 * np.arctan2(far, near))
+
+
+def _packing_length(
+    own: Float[np.ndarray, "age o"], lengths: Float[np.ndarray, "age d"], others: Bool[np.ndarray, " age"]
+) -> Float[np.ndarray, " o"]:
+    square = lengths[others, : own.shape[1]] ** 2
+    return _ratio((square * (own[others] <= 0)).sum(0), square.sum(0))
+
+
+def _decay(lengths: Float[np.ndarray, "age d"]) -> Float[np.ndarray, " d"]:
+    """The slope of logarithms by least squares; NaN where fewer than two directions are left."""
+    there, age = lengths > _NOTHING, np.arange(len(lengths))[:, None]
+    logs, count = np.log(np.where(there, lengths, 1.0)), there.sum(0)
+    centred = np.where(there, age - _ratio((age * there).sum(0), count), 0.0)
+    return np.exp(_ratio((centred * logs).sum(0), (centred**2).sum(0)))

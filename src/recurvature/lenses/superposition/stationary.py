@@ -1,6 +1,6 @@
 r"""Recall without end: the loss per step as $T\to\infty$, the best readout, and how much of the past a state holds."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature._precision import cast
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.superposition.linear_loss import Target, impulse_target
 from recurvature.lenses.superposition.models import Weights, check_delay, directions
 from recurvature.lenses.superposition.statistics import Statistics, importances
 
@@ -59,43 +60,59 @@ def state_moments(weights: Weights, statistics: Statistics) -> tuple[Float[Array
 
 
 def stationary_loss(
-    weights: Weights, statistics: Statistics, delay: int, *, importance: float | Float[Array, " o"] = 1.0
+    weights: Weights, statistics: Statistics, target: Target, *, importance: float | Float[Array, " o"] = 1.0
 ) -> Float[Array, ""]:
     r"""The expected loss per step as $T\to\infty$ (docs eq. S.10); differentiable in the weights.
 
-    Finite trials cost $TL_\infty + c + O(T\rho^T)$. Needs a spectral radius below 1, which `check_stable` checks.
+    `target` is a delay, or the impulse response (age, output, feature) that is wanted, 0 at all older ages (docs eq.
+    S.66). Finite trials cost $TL_\infty + c + O(T\rho^T)$. Needs a spectral radius below 1: see `check_stable`.
     """
-    check_delay(delay)
-    weight = importances(importance, weights.readout.shape[0], weights.inputs.dtype)
-    return _stationary_loss(weights, cast(statistics, weights.inputs.dtype), delay, weight)
+    outputs, (_, features) = weights.readout.shape[0], weights.inputs.shape
+    wanted = wanted_response(target, outputs, features, weights.inputs.dtype)
+    weight = importances(importance, outputs, weights.inputs.dtype)
+    return _stationary_loss(weights, cast(statistics, weights.inputs.dtype), wanted, weight)
+
+
+def wanted_response(target: Target, outputs: int, features: int, dtype: Any) -> Float[Array, "age o d"]:
+    """The impulse response that is wanted, up to its last age."""
+    if isinstance(target, int):
+        check_delay(target)
+        return impulse_target(target, (target + 1, outputs, features), dtype)
+    check_shape("target", target, (None, outputs, features))
+    return jnp.asarray(target, dtype)
 
 
 @eqx.filter_jit
 def _stationary_loss(
-    weights: Weights, statistics: Statistics, delay: int, weight: Float[Array, " o"]
+    weights: Weights, statistics: Statistics, wanted: Float[Array, "age o d"], weight: Float[Array, " o"]
 ) -> Float[Array, ""]:
-    recalled = weights.readout @ directions(weights.recurrent, weights.inputs, delay + 1)[delay]
+    w = directions(weights.recurrent, weights.inputs, wanted.shape[0])
     mean, covariance = state_moments(weights, statistics)
-    sigma = statistics.covariance
-    both = sigma - recalled @ sigma - sigma @ recalled.T + weights.readout @ covariance @ weights.readout.T
-    offset = statistics.mean - weights.readout @ mean
-    return (jnp.diagonal(both) + offset**2) @ weight
+    sigma, readout = statistics.covariance, weights.readout
+    asked = jnp.einsum("sod,de,soe->o", wanted, sigma, wanted)
+    crossed = jnp.einsum("on,snd,de,soe->o", readout, w, sigma, wanted)
+    spread = asked - 2 * crossed + jnp.einsum("on,nm,om->o", readout, covariance, readout)
+    offset = wanted.sum(0) @ statistics.mean - readout @ mean
+    return (spread + offset**2) @ weight
 
 
 def optimal_readout(
-    recurrent: Float[Array, "n n"], inputs: Float[Array, "n d"], statistics: Statistics, delay: int
+    recurrent: Float[Array, "n n"], inputs: Float[Array, "n d"], statistics: Statistics, target: Target
 ) -> Weights:
     r"""The weights with the readout of least stationary loss, $w_i = M^+b_i$ (docs eq. S.11).
 
-    $M = Ehh^\top$ and $b_i = E[h\,x_{t-k,i}]$; directions in which the state never moves are left out.
+    $M = Ehh^\top$ and $b_i = E[h\,y_i]$; directions in which the state never moves are left out. `target` is a delay or
+    an impulse response, as in `stationary_loss`.
     """
-    check_delay(delay)
     check_stable(recurrent)
     statistics = cast(statistics, inputs.dtype)
-    blank = Weights(recurrent, inputs, jnp.zeros((inputs.shape[1], recurrent.shape[0]), inputs.dtype))
+    outputs = inputs.shape[1] if isinstance(target, int) else np.shape(target)[1]
+    wanted = wanted_response(target, outputs, inputs.shape[1], inputs.dtype)
+    blank = Weights(recurrent, inputs, jnp.zeros((outputs, recurrent.shape[0]), inputs.dtype))
     mean, covariance = state_moments(blank, statistics)
-    recalled = directions(recurrent, inputs, delay + 1)[delay]
-    seen = recalled @ statistics.covariance + jnp.outer(mean, statistics.mean)
+    w = directions(recurrent, inputs, wanted.shape[0])
+    seen = jnp.einsum("snd,de,soe->no", w, statistics.covariance, wanted)
+    seen = seen + jnp.outer(mean, wanted.sum(0) @ statistics.mean)
     readout = jnp.linalg.lstsq(covariance + jnp.outer(mean, mean), seen)[0].T
     return Weights(recurrent, inputs, readout)
 
