@@ -9,6 +9,7 @@ from recurvature.io import Certificate, Reading
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.connectivity import LowRank
 from recurvature.systems.leaky import AbstractLeaky, LeakyCurrent
+from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.readout import ActivatedReadout, GatedReadout
 from recurvature.systems.stack import Stack
 
@@ -18,6 +19,7 @@ _EQUATIONS = {
     "VanillaCell": "h′ = φ(Wᵢₕu + bᵢₕ + Wₕₕh + bₕₕ), the plain network of PyTorch",
     "GRUCell": "the gated recurrent unit of PyTorch",
     "LSTMCell": "the long short-term memory of PyTorch; the state joins h and c",
+    "PreactivationMap": "h′ = Wφ(h) + Wᵢₙu, rates r = h",
     "LinearMap": "x′ = Wx + Wᵢₙu + b",
     "DiagonalMap": "x′ = Λx + Wᵢₙu with a diagonal complex Λ",
 }
@@ -27,6 +29,7 @@ _NAMES = {
     "VanillaCell": "plain recurrent",
     "GRUCell": "GRU",
     "LSTMCell": "LSTM",
+    "PreactivationMap": "pre-activation",
     "LinearMap": "linear",
     "DiagonalMap": "diagonal linear",
 }
@@ -50,7 +53,7 @@ def units(network: Network) -> int:
 
 def _rank(network: Network) -> str:
     flow = network.system.flow if isinstance(network.system, Euler) else network.system
-    if not isinstance(flow, AbstractLeaky):
+    if not isinstance(flow, AbstractLeaky | PreactivationMap):
         return ""
     if isinstance(flow.connectivity, LowRank):
         return f"rank {flow.connectivity.left.shape[1]}"
@@ -100,7 +103,7 @@ def _how_it_moves(network: Network) -> str:
     system = network.system
     flow = system.flow if isinstance(system, Euler) else system
     text = f"{_EQUATIONS.get(kind(network), kind(network))}"
-    if isinstance(flow, AbstractLeaky):
+    if isinstance(flow, AbstractLeaky | PreactivationMap):
         text += f", with φ = {flow.phi if isinstance(flow.phi, str) else 'a function of its own'}"
     if isinstance(system, Euler):
         text += f"; stepped by Euler with dt = {number(system.dt)} at τ = {number(system.flow.tau)}"

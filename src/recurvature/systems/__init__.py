@@ -40,6 +40,8 @@ from recurvature.systems.linear import LinearMap as LinearMap
 from recurvature.systems.linear import diagonal as diagonal
 from recurvature.systems.linear import linear as linear
 from recurvature.systems.linear import state_space as state_space
+from recurvature.systems.preactivation import PreactivationMap as PreactivationMap
+from recurvature.systems.preactivation import preactivation as preactivation
 from recurvature.systems.readout import AbstractReadout as AbstractReadout
 from recurvature.systems.readout import ActivatedReadout as ActivatedReadout
 from recurvature.systems.readout import GatedReadout as GatedReadout

@@ -6,6 +6,7 @@ from recurvature.systems.base import Network
 from recurvature.systems.gated import gru, lstm
 from recurvature.systems.leaky import leaky_current, leaky_rate
 from recurvature.systems.linear import diagonal, linear, state_space
+from recurvature.systems.preactivation import preactivation
 from recurvature.systems.vanilla import vanilla
 
 CONSTRUCTORS: dict[str, Callable[..., Network]] = {
@@ -14,6 +15,7 @@ CONSTRUCTORS: dict[str, Callable[..., Network]] = {
     "vanilla": vanilla,
     "gru": gru,
     "lstm": lstm,
+    "preactivation": preactivation,
     "linear": linear,
     "diagonal": diagonal,
     "state-space": state_space,

@@ -9,9 +9,10 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_count, check_shape
 from recurvature.systems.activations import Activation, activation
-from recurvature.systems.base import FunctionMap, Network
+from recurvature.systems.base import Network
 from recurvature.systems.connectivity import Dense
 from recurvature.systems.linear import DiagonalMap, LinearMap
+from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
 
 Kind = Literal["linear", "ssm", "nonlinear", "tanh"]
@@ -58,19 +59,13 @@ def recall_network(weights: Weights, *, kind: Kind = "linear") -> Network:
     """
     check_choice("kind", kind, PHI)
     hidden, seen = PHI[kind]
-    n, d = weights.inputs.shape
     if hidden == "identity":
-        system: LinearMap | FunctionMap = LinearMap(Dense(weights.recurrent), weights.inputs)
+        system: LinearMap | PreactivationMap = LinearMap(Dense(weights.recurrent), weights.inputs)
     else:
-        step = eqx.Partial(_step, activation(hidden), weights.recurrent, weights.inputs)
-        system = FunctionMap(step, n, d)
+        system = PreactivationMap(Dense(weights.recurrent), weights.inputs, hidden)
     plain = LinearReadout(weights.readout)
     readout = plain if seen == "identity" else ActivatedReadout(weights.readout, phi=seen)
-    return Network(system, readout, jnp.zeros(n, weights.inputs.dtype))
-
-
-def _step(phi: Activation, recurrent: Array, inputs: Array, h: Array, x: Array) -> Array:
-    return inputs @ x + recurrent @ phi(h)
+    return Network(system, readout, jnp.zeros(len(weights.inputs), weights.inputs.dtype))
 
 
 def directions(
