@@ -1,1 +1,1 @@
-"""RNNs perform task computations by dynamically warping neural representations (arXiv 2512.04310)."""
+"""Latent computing by biological neural networks: a dynamical systems framework (arXiv 2502.14337)."""

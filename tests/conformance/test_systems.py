@@ -26,9 +26,11 @@ from recurvature.systems import (
     ActivatedReadout,
     ConstantInputs,
     Euler,
+    FilteredLatentFlow,
     FunctionFlow,
     FunctionInputs,
     FunctionMap,
+    LatentFlow,
     LinearReadout,
     Network,
     PulsedInputs,
@@ -58,6 +60,15 @@ def made(name: str, size: int = 5, **options: Any) -> Callable[[], Network]:
     return lambda: CONSTRUCTORS[name](size, **SIZES, key=rc.key(1), **options)
 
 
+def latent_network(form: type) -> Network:
+    name = "leaky-rate" if form is LatentFlow else "leaky-current"
+    network = made(name, rank=2, dt=None)()
+    if form is LatentFlow:
+        return Network(LatentFlow(network.system), LinearReadout(jnp.ones((1, 2))), jnp.full(2, 0.1))
+    rest = jnp.asarray(np.random.default_rng(2).normal(size=5), network.x0.dtype)
+    return Network(FilteredLatentFlow(network.system, rest), network.readout, jnp.full(5, 0.3))
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
     **{name: made(name) for name in CONSTRUCTORS},
     "leaky-current, low rank, relu": made("leaky-current", rank=2, phi="relu"),
@@ -66,6 +77,8 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "linear, activated readout": lambda: activated(8),
     "function map": lambda: function_network(FunctionMap, 6),
     "function flow": lambda: function_network(FunctionFlow, 7),
+    "latent flow": lambda: latent_network(LatentFlow),
+    "filtered latent flow": lambda: latent_network(FilteredLatentFlow),
 }
 
 

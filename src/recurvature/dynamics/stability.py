@@ -6,6 +6,7 @@ from jaxtyping import Complex, Float, Int
 from recurvature.dynamics.rate import Kind, flow_of
 from recurvature.systems.base import AbstractSystem
 from recurvature.systems.gated import GRUCell, LSTMCell
+from recurvature.systems.latent import FilteredLatentFlow, LatentFlow
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
 from recurvature.systems.stack import Stack
 from recurvature.systems.vanilla import VanillaCell
@@ -44,6 +45,8 @@ def stability_types(growth: Float[np.ndarray, "point k"], marginal: float) -> In
 def is_bounded(system: AbstractSystem) -> bool:
     """Whether the system sends all states into a ball, so that the indices of its fixed points add up to 1."""
     flow = flow_of(system)
+    if isinstance(flow, LatentFlow | FilteredLatentFlow):
+        flow = flow.network
     if isinstance(flow, LeakyCurrent | LeakyRate):
         return flow.phi in BOUNDED
     return isinstance(system, Stack) and all(_bounded_cell(cell) for cell in system.layers)

@@ -12,3 +12,5 @@ from recurvature.measures.topology import bottleneck as bottleneck
 from recurvature.measures.topology import farthest_points as farthest_points
 from recurvature.measures.topology import persistence as persistence
 from recurvature.measures.topology import shuffled_units as shuffled_units
+from recurvature.measures.weighted_svd import WeightedSVD as WeightedSVD
+from recurvature.measures.weighted_svd import weighted_svd as weighted_svd

@@ -81,9 +81,17 @@ class LowRank(AbstractConnectivity):
         """The factor in front of `left @ right.T`."""
         return 1.0 / self.size if self.normalisation == "1/N" else 1.0
 
+    def encode(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""The latent variables $\kappa$ of rates: `right.T @ r`, over N where the normalisation says so."""
+        return rates @ self.right * self.scale
+
+    def embed(self, latent: Float[Array, "*batch k"]) -> Float[Array, "*batch n"]:
+        r"""`left` @ $\kappa$: what every unit receives of the latent variables."""
+        return latent @ self.left.T
+
     def __call__(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
         """$W r$ through the latent variables."""
-        return (rates @ self.right * self.scale) @ self.left.T
+        return self.embed(self.encode(rates))
 
     def dense(self) -> Float[Array, "n n"]:
         """The matrix, multiplied out."""

@@ -1,0 +1,88 @@
+r"""How well a reduced network does what the network does: on the task, along its trajectories, in its latent field."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from recurvature._result import Values
+from recurvature.lenses.latent.factors import Activity, Factors
+from recurvature.lenses.latent.unit import leaky_of
+from recurvature.systems.activations import activation
+from recurvature.systems.base import Network
+from recurvature.systems.simulate import Trajectory, simulate
+from recurvature.tasks.base import AbstractTask, Trials
+
+
+class Score(NamedTuple):
+    """Of one rank."""
+
+    accuracy: float
+    state_r2: float
+    output_r2: float
+    lost: float
+    closure: float
+
+
+class Judge(NamedTuple):
+    """What the network did on the trials, and how outputs are scored."""
+
+    full: Trajectory
+    task: AbstractTask | None
+    trials: Trials | None
+    full_accuracy: float
+
+    @classmethod
+    def of(cls, full: Trajectory, task: AbstractTask | None, trials: Trials | None) -> "Judge":
+        """With the accuracy of the network itself (NaN without a task)."""
+        return cls(full, task, trials, _accuracy(full, task, trials))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Number type of the network."""
+        return np.dtype(self.full.states.dtype)
+
+    def score(self, network: Network, factors: Factors, activity: Activity, rank: int) -> Score:
+        """A reduced network on the same inputs from the same start."""
+        run = simulate(network, self.full.inputs)
+        lost = _left_out(factors, activity, rank)
+        return Score(
+            _accuracy(run, self.task, self.trials),
+            r_squared(self.full.states, run.states),
+            r_squared(self.full.outputs, run.outputs),
+            float((lost**2).sum() / max((activity.recurrent**2).sum(), np.finfo(float).tiny)),
+            _closure(network, factors, activity, lost, rank),
+        )
+
+
+def _accuracy(run: Trajectory, task: AbstractTask | None, trials: Trials | None) -> float:
+    return float("nan") if task is None or trials is None else task.accuracy(run.outputs, trials)
+
+
+def _left_out(factors: Factors, activity: Activity, rank: int) -> Float[np.ndarray, "sample n"]:
+    r"""The recurrent input outside the span of the first columns: $(1 - U_qU_q^\top)Wr$, zero for exact factors."""
+    if factors.whole:
+        return np.zeros_like(activity.recurrent)
+    basis = factors.left[:, :rank]
+    return activity.recurrent - (activity.recurrent @ basis) @ basis.T
+
+
+def _closure(
+    network: Network, factors: Factors, activity: Activity, lost: Float[np.ndarray, "sample n"], rank: int
+) -> float:
+    r"""$\lVert\mathbf N[\phi(a) - \phi(a - \mathrm{lost})]\rVert / \lVert\mathbf N\phi(a)\rVert$ over the activity."""
+    phi, onto = activation(leaky_of(network)[0].phi), factors.right[:, :rank]
+    true, seen = (np.asarray(phi(jnp.asarray(a))) @ onto for a in (activity.currents, activity.currents - lost))
+    size = np.linalg.norm(true)
+    return float(np.linalg.norm(true - seen) / size) if size > 0 else 0.0
+
+
+def r_squared(truth: Float[Values, "*any n"], guess: Float[Values, "*any n"]) -> float:
+    """1 - (squared error / squared deviation from the mean of every unit), pooled; -inf where the guess overflowed."""
+    wanted, given = (np.asarray(a, float).reshape(-1, a.shape[-1]) for a in (truth, guess))
+    if not np.isfinite(given).all():
+        return -np.inf
+    spread = ((wanted - wanted.mean(0)) ** 2).sum()
+    error = ((wanted - given) ** 2).sum()
+    return float(1 - error / spread) if spread > 0 else float(error == 0)

@@ -1,0 +1,175 @@
+r"""The latent processing unit of a low-rank network: few variables, how they are read from units and sent back."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from recurvature._errors import InputError, check_choice, check_positive, check_shape
+from recurvature.systems.activations import Activation, activation
+from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, Euler, Network
+from recurvature.systems.connectivity import LowRank, Normalisation
+from recurvature.systems.latent import FilteredLatentFlow, LatentFlow
+from recurvature.systems.leaky import LeakyCurrent, LeakyRate
+
+Form = Literal["rate", "current"]
+FORMS: dict[str, type[LeakyRate] | type[LeakyCurrent]] = {"rate": LeakyRate, "current": LeakyCurrent}
+
+
+class LatentUnit(eqx.Module):
+    r"""K variables $\kappa$, encoded by $\mathbf N$ (K, N) and embedded by $M$ (N, K) (docs eq. L.1–L.7).
+
+    `flow` is the low-rank network that they are those of, `dt` its step (None: continuous time). Both normalisations
+    are one unit: `encoding` has the 1/N inside where `flow.connectivity.normalisation` is `"1/N"`.
+    """
+
+    flow: LeakyRate | LeakyCurrent
+    dt: float | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.flow.connectivity, LowRank):
+            raise InputError("`flow` must be low rank to have latent variables; reduce it with `latent.extract`.")
+        if self.dt is not None:
+            Euler(self.flow, self.dt)
+
+    @property
+    def form(self) -> Form:
+        """`rate` or `current`."""
+        return "rate" if isinstance(self.flow, LeakyRate) else "current"
+
+    @property
+    def connectivity(self) -> LowRank:
+        """The factors, as the network has them."""
+        assert isinstance(self.flow.connectivity, LowRank)
+        return self.flow.connectivity
+
+    @property
+    def embedding(self) -> Float[Array, "n k"]:
+        r"""$M$: row i is how unit i is driven by the latent variables."""
+        return self.connectivity.left
+
+    @property
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""$\mathbf N$: row k reads variable k from the rates."""
+        return self.connectivity.right.T * self.connectivity.scale
+
+    @property
+    def system(self) -> AbstractFlow | AbstractMap:
+        r"""The variables as a system: $\kappa$ (rate form), or $[\kappa; v]$ with the filtered input (current form)."""
+        flow = self.flow
+        latent = LatentFlow(flow) if isinstance(flow, LeakyRate) else FilteredLatentFlow(flow)
+        return latent if self.dt is None else Euler(latent, self.dt)
+
+    def currents(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""$M\kappa + W_\mathrm{in}u + b$ under one input, or one for each $\kappa$ (None: zero)."""
+        embedded = self.connectivity.embed(kappa)
+        drive = self.flow.bias
+        if u is not None:
+            given = u @ self.flow.input_weights.T
+            drive = given + jnp.broadcast_to(drive, given.shape)
+        return embedded + jnp.broadcast_to(drive, embedded.shape)
+
+    def lift(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""The states at rest with these $\kappa$: the tuning of every unit (docs eq. L.5), or its current."""
+        currents = self.currents(kappa, u)
+        return activation(self.flow.phi)(currents) if self.form == "rate" else currents
+
+    def project(self, states: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""$\kappa = \mathbf Nr$ (rate form), or $[\kappa; v] = [M\ W_\mathrm{in}]^+(x - b)$ (docs eq. L.8)."""
+        if self.form == "rate":
+            return self.connectivity.encode(states)
+        planes = jnp.concatenate([self.embedding, self.flow.input_weights], axis=1)
+        return (states - jnp.broadcast_to(self.flow.bias, states.shape)) @ jnp.linalg.pinv(planes).T
+
+    def field(self, kappa: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
+        r"""$\dot\kappa$ under an input at rest; in the current form $v = u$."""
+        phi = activation(self.flow.phi)
+        return (self.connectivity.encode(phi(self.currents(kappa, u))) - kappa) / self.flow.tau
+
+
+def unit(network: Network | AbstractSystem | LatentUnit) -> LatentUnit:
+    r"""The latent unit of a low-rank leaky network, exactly as it stands.
+
+    Raises `InputError` for dense networks (see `extract`) and for systems whose variables would not close on
+    themselves: gates, units with time constants of their own, or anything that is not leaky (docs eq. L.9).
+    """
+    if isinstance(network, LatentUnit):
+        return network
+    flow, dt = leaky_of(network)
+    if not isinstance(flow.connectivity, LowRank):
+        raise InputError("the network is dense: it has no latent unit of its own. Use `latent.extract`.")
+    return LatentUnit(flow, dt)
+
+
+def leaky_of(network: Any) -> tuple[LeakyRate | LeakyCurrent, float | None]:
+    """The leaky flow of a network or system and its step. Raises `InputError` where there is none."""
+    system = network.system if isinstance(network, Network) else network
+    flow, dt = (system.flow, system.dt) if isinstance(system, Euler) else (system, None)
+    if not isinstance(flow, LeakyRate | LeakyCurrent):
+        raise InputError(
+            f"latent units are those of leaky networks whose units share one time constant; got "
+            f"{type(flow).__name__}. For other systems use `dynamics` and `measures`."
+        )
+    return flow, dt
+
+
+def from_encoding(embedding: Float[Any, "n k"], encoding: Float[Any, "k n"], **options: Any) -> LatentUnit:
+    r"""A unit of given $M$ (N, K) and $\mathbf N$ (K, N), $W = M\mathbf N$; options as for `from_mean_convention`."""
+    return from_mean_convention(embedding, jnp.asarray(encoding).T, normalisation="1", **options)
+
+
+def from_mean_convention(
+    embedding: Float[Any, "n k"],
+    vectors: Float[Any, "n k"],
+    *,
+    input_weights: Float[Any, "n d"] | None = None,
+    bias: Float[Any, " n"] | None = None,
+    form: Form = "rate",
+    phi: str | Activation = "tanh",
+    tau: float = 1.0,
+    dt: float | None = None,
+    normalisation: Normalisation = "1/N",
+) -> LatentUnit:
+    r"""A unit of vectors with entries of order one: $\kappa = \frac1N\sum_in_ir_i$, $W = M n^\top/N$ (docs eq. L.2).
+
+    Keep this tag where units are resampled, tiled or left out: there the factor 1/N changes, and with it the dynamics.
+    Without `input_weights` there are no inputs, without `bias` it is zero. `dt` is the Euler step (None: a flow).
+    """
+    check_choice("form", form, FORMS)
+    check_positive(tau=tau)
+    left, right = jnp.asarray(embedding), jnp.asarray(vectors)
+    check_shape("embedding", left, (None, None))
+    n = left.shape[0]
+    driven = jnp.zeros((n, 0), left.dtype) if input_weights is None else jnp.asarray(input_weights)
+    offset = jnp.zeros(n, left.dtype) if bias is None else jnp.asarray(bias)
+    return LatentUnit(FORMS[form](LowRank(left, right, normalisation), driven, offset, phi, tau), dt)
+
+
+def split(
+    network: Network | AbstractSystem | LatentUnit, rates: Float[Any, "*batch n"]
+) -> tuple[Float[np.ndarray, "*batch n"], Float[np.ndarray, "*batch n"]]:
+    r"""Rates as $Pr + (1-P)r$, $P = \mathbf N^+\mathbf N$: what the variables see and the rest (docs eq. L.10).
+
+    The N × N projector is not formed. In a rate network a difference of two states outside fades as $e^{-t/\tau}$, by
+    $1-\alpha$ in every step, and moves no latent variable (docs eq. L.11).
+    """
+    found = unit(network)
+    values = np.asarray(rates)
+    check_shape("rates", values[..., :], (*values.shape[:-1], found.connectivity.size))
+    basis = row_space(found)
+    inside = (values @ basis) @ basis.T
+    return inside, values - inside
+
+
+def row_space(found: LatentUnit) -> Float[np.ndarray, "n k"]:
+    r"""Orthonormal columns that span the rows of $\mathbf N$, dependent rows counted once."""
+    left, strengths, _ = np.linalg.svd(np.asarray(found.encoding).T, full_matrices=False)
+    # rounding of the singular values of an N × K matrix
+    floor = strengths.max(initial=0) * max(found.encoding.shape) * np.finfo(strengths.dtype).eps
+    return left[:, strengths > floor]
