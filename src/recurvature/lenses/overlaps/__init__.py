@@ -1,5 +1,9 @@
 """Overlaps: how gradient descent moves a low-rank network, and what it remembers unseen (arXiv 2605.04115)."""
 
+from recurvature.lenses.overlaps.conditions import in_words as in_words
+from recurvature.lenses.overlaps.conditions import memory_conditions as memory_conditions
+from recurvature.lenses.overlaps.closure import Closure as Closure
+from recurvature.lenses.overlaps.closure import closure as closure
 from recurvature.lenses.overlaps.construct import assemble as assemble
 from recurvature.lenses.overlaps.construct import network as network
 from recurvature.lenses.overlaps.construct import vectors as vectors
@@ -9,6 +13,11 @@ from recurvature.lenses.overlaps.coordinates import function_relevant as functio
 from recurvature.lenses.overlaps.coordinates import gauge_matrix as gauge_matrix
 from recurvature.lenses.overlaps.coordinates import gauge_with_charge as gauge_with_charge
 from recurvature.lenses.overlaps.coordinates import regauge as regauge
+from recurvature.lenses.overlaps.curriculum import Curriculum as Curriculum
+from recurvature.lenses.overlaps.curriculum import NoisyFilterLoss as NoisyFilterLoss
+from recurvature.lenses.overlaps.curriculum import Phase as Phase
+from recurvature.lenses.overlaps.curriculum import in_turn as in_turn
+from recurvature.lenses.overlaps.curriculum import noise_phase as noise_phase
 from recurvature.lenses.overlaps.descent import Rule as Rule
 from recurvature.lenses.overlaps.descent import follow as follow
 from recurvature.lenses.overlaps.descent import symmetric_gradient as symmetric_gradient
@@ -17,8 +26,15 @@ from recurvature.lenses.overlaps.extract import block_rates as block_rates
 from recurvature.lenses.overlaps.extract import extract as extract
 from recurvature.lenses.overlaps.extract import input_rows as input_rows
 from recurvature.lenses.overlaps.extract import stacked as stacked
+from recurvature.lenses.overlaps.full import UnitLearning as UnitLearning
+from recurvature.lenses.overlaps.full import descend_units as descend_units
 from recurvature.lenses.overlaps.gram import gram as gram
 from recurvature.lenses.overlaps.gram import largest_rate as largest_rate
+from recurvature.lenses.overlaps.histories import Histories as Histories
+from recurvature.lenses.overlaps.histories import Telling as Telling
+from recurvature.lenses.overlaps.histories import discriminant as discriminant
+from recurvature.lenses.overlaps.histories import histories as histories
+from recurvature.lenses.overlaps.histories import tell_first_task as tell_first_task
 from recurvature.lenses.overlaps.invariants import Invariants as Invariants
 from recurvature.lenses.overlaps.invariants import Reach as Reach
 from recurvature.lenses.overlaps.invariants import expected_drift as expected_drift
@@ -34,6 +50,8 @@ from recurvature.lenses.overlaps.learning import descend as descend
 from recurvature.lenses.overlaps.learning import flow as flow
 from recurvature.lenses.overlaps.learning import learned as learned
 from recurvature.lenses.overlaps.learning import recover as recover
+from recurvature.lenses.overlaps.loops import RoundTrip as RoundTrip
+from recurvature.lenses.overlaps.loops import round_trip as round_trip
 from recurvature.lenses.overlaps.losses import Batch as Batch
 from recurvature.lenses.overlaps.losses import BatchLoss as BatchLoss
 from recurvature.lenses.overlaps.losses import DataLoss as DataLoss
@@ -41,6 +59,8 @@ from recurvature.lenses.overlaps.losses import FilterLoss as FilterLoss
 from recurvature.lenses.overlaps.losses import NoisyTargets as NoisyTargets
 from recurvature.lenses.overlaps.losses import TaskLoss as TaskLoss
 from recurvature.lenses.overlaps.losses import lyapunov_gradient as lyapunov_gradient
+from recurvature.lenses.overlaps.perturbation import Perturbation as Perturbation
+from recurvature.lenses.overlaps.perturbation import perturb as perturb
 from recurvature.lenses.overlaps.response import StateSpace as StateSpace
 from recurvature.lenses.overlaps.response import damped_oscillator as damped_oscillator
 from recurvature.lenses.overlaps.response import exponential as exponential

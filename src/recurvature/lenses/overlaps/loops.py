@@ -1,0 +1,146 @@
+r"""There and back: what a closed sequence of tasks leaves behind in overlaps that the function does not show."""
+
+import itertools
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int
+
+from recurvature._errors import InputError, check_positive
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
+from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
+from recurvature.lenses.overlaps.descent import Loss
+from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of, to_pairs
+from recurvature.lenses.overlaps.learning import Learning, _start, descend, flow
+
+
+class RoundTrip(AbstractResult):
+    r"""Learning of task A, then B, then A again (docs eq. O.53).
+
+    `displacement` is the change of each overlap from the end of the first A to the end of the second at steps of size
+    0: the holonomy of the loop. `by_rate` is the same of gradient descent at each of `rates`, for as long (rate times
+    steps), and `extrapolated` is its limit by Richardson's scheme over all of them: a second route to `displacement`.
+    `excursion` is the change from A to B. `matrix` is the course of the flow.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
+
+    time: Float[Values, " step"] = eqx.field(metadata={"units": "rate times steps"})
+    phase: Int[Values, " step"] = eqx.field(metadata={"long_name": "0: A, 1: B, 2: A again"})
+    matrix: Float[Values, "step a b"]
+    loss: Float[Values, " step"]
+    excursion: Float[Values, " pair"]
+    displacement: Float[Values, " pair"]
+    rate: Float[Values, " rate"]
+    by_rate: Float[Values, "rate pair"]
+    extrapolated: Float[Values, " pair"]
+    columns: tuple[str, ...]
+    outputs: int
+    rank: int
+    inputs: int
+    conditions: Conditions
+
+    @property
+    def layout(self) -> Layout:
+        """Which column is which."""
+        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
+
+    def of(self, name: str) -> Float[np.ndarray, " step"]:
+        """The overlap called `name` along the flow."""
+        a, b = self.layout.position(name)
+        return np.asarray(self.matrix)[:, a, b]
+
+    @property
+    def return_error(self) -> float:
+        """The largest displacement as a share of the largest excursion."""
+        return float(np.abs(np.asarray(self.displacement)).max() / np.abs(np.asarray(self.excursion)).max())
+
+
+def round_trip(
+    first: Loss,
+    second: Loss,
+    overlaps: Overlaps | Float[Any, "a a"],
+    *,
+    duration: float,
+    rates: tuple[float, ...] = (5e-3, 2.5e-3, 1.25e-3),
+    layout: Layout | None = None,
+    samples: int = 40,
+    regime: Regime | None = None,
+    rtol: float = 1e-11,
+    dt: float | None = None,
+) -> RoundTrip:
+    r"""A–B–A on the losses `first` and `second`, each phase for `duration` (rate times steps).
+
+    Choose `duration` so that every phase converges; `conditions` holds the losses at their ends. Each of `rates`
+    halves the one before it (for the extrapolation) and divides `duration`.
+    """
+    check_positive(duration=duration)
+    start, which, dt = _start(overlaps, layout, dt)
+    _check_rates(rates, duration)
+    options: dict[str, Any] = {"layout": which, "dt": dt}
+    legs: list[Learning] = []
+    at: Any = start
+    for loss in (first, second, first):
+        legs.append(flow(loss, at, duration=duration, samples=samples, rtol=rtol, **options))
+        at = np.asarray(legs[-1].matrix)[-1]
+    by_rate = [_descended(first, second, start, rate, duration, options) for rate in rates]
+    ends = [to_pairs(np.asarray(leg.matrix)[-1], which) for leg in legs]
+    kind: Regime = regime or ("gaussian" if getattr(overlaps, "regime", "linear") != "linear" else "linear")
+    displacement = ends[2] - ends[0]
+    return RoundTrip(
+        time=np.concatenate([np.asarray(leg.time) + k * duration for k, leg in enumerate(legs)]),
+        phase=np.repeat(np.arange(3), samples + 1),
+        matrix=np.concatenate([leg.matrix for leg in legs]),
+        loss=np.concatenate([leg.loss for leg in legs]),
+        excursion=ends[1] - ends[0],
+        displacement=displacement,
+        rate=np.asarray(rates, float),
+        by_rate=np.stack(by_rate),
+        extrapolated=_extrapolated(np.stack(by_rate)),
+        columns=which.columns,
+        outputs=which.outputs,
+        rank=which.rank,
+        inputs=which.inputs,
+        conditions=memory_conditions(
+            first,
+            np.asarray(start),
+            np.asarray(legs[2].matrix)[-1],
+            which,
+            regime=kind,
+            final_loss=np.array([leg.loss[-1] for leg in legs]),
+            displacement=float(np.abs(displacement).max()),
+            noise=(0.0, 0.0, 0.0),
+        ),
+    )
+
+
+def _check_rates(rates: tuple[float, ...], duration: float) -> None:
+    check_positive(**{f"rates[{k}]": rate for k, rate in enumerate(rates)})
+    halved = len(rates) > 1 and all(abs(b - a / 2) < 1e-9 * a for a, b in itertools.pairwise(rates))
+    if not halved:
+        raise InputError(f"`rates` must be two or more, each half of the one before it; got {rates}.")
+    for rate in rates:
+        if abs(duration / rate - round(duration / rate)) > 1e-6:
+            raise InputError(f"`duration` = {duration} must be a whole number of steps of every rate; got {rate}.")
+
+
+def _extrapolated(by_rate: Float[np.ndarray, "rate pair"]) -> Float[np.ndarray, " pair"]:
+    r"""The value at rate 0 of the polynomial through rates that halve: each pass removes a power of $\eta$."""
+    left = by_rate
+    for order in range(1, len(by_rate)):
+        left = (2**order * left[1:] - left[:-1]) / (2**order - 1)
+    return left[0]
+
+
+def _descended(
+    first: Loss, second: Loss, start: Any, rate: float, duration: float, options: dict[str, Any]
+) -> Float[np.ndarray, " pair"]:
+    """What gradient descent of one rate leaves behind."""
+    steps, at, ends = round(duration / rate), start, []
+    for loss in (first, second, first):
+        learning = descend(loss, at, rate, steps=steps, every=steps, **options)
+        at = np.asarray(learning.matrix)[-1]
+        ends.append(to_pairs(at, options["layout"]))
+    return ends[2] - ends[0]
