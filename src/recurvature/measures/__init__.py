@@ -1,5 +1,10 @@
 """Measures: arrays in, numbers out. What can be said of a cloud of points or a table of distances, whatever made it."""
 
+from recurvature.measures.decoders import DECODERS as DECODERS
+from recurvature.measures.decoders import DECODING_STATUS as DECODING_STATUS
+from recurvature.measures.decoders import Decoding as Decoding
+from recurvature.measures.decoders import decode as decode
+from recurvature.measures.decoders import fisher_information as fisher_information
 from recurvature.measures.dimension import IntrinsicDimension as IntrinsicDimension
 from recurvature.measures.dimension import LocalRank as LocalRank
 from recurvature.measures.dimension import local_rank as local_rank

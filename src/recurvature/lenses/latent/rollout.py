@@ -1,0 +1,144 @@
+r"""The latent variables of very many neurons, over time: the rates are eliminated, and no array of theirs is kept.
+
+With one time constant, $\kappa_{t+1} = (1-\alpha)\kappa_t + \alpha\mathbf N\phi(M\kappa_t + W_\mathrm{in}u_t + b)$
+holds exactly (docs eq. L.49). A step reads the weights once and writes K numbers: the time of a million neurons is that
+of a million evaluations of $\phi$.
+"""
+
+import functools
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from recurvature._errors import InputError, check_choice
+from recurvature._precision import float_dtype
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.latent.source import DINC
+from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.systems.activations import Activation, activation
+from recurvature.systems.simulate import NON_FINITE, OK, STATUS
+
+Accumulator = Literal["lanes", "float64"]
+LANES = 1000
+"""Partial sums of a reduction: of N terms the rounding is that of N/1000 and then 1000, not of N."""
+
+
+class LatentTrajectory(AbstractResult):
+    r"""Latent variables over time: `kappa[:, k]` at `time[k]`, when `inputs[:, k]` has been consumed."""
+
+    citations: ClassVar[tuple[Citation, ...]] = (DINC,)
+
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "tau"})
+    kappa: Float[Values, "trial time k"]
+    status: Int[Values, " trial"]
+    neurons: int
+    accumulator: str
+    statuses: tuple[str, ...] = STATUS
+
+
+class Columns(eqx.Module):
+    """The weights of a unit with neurons last, so that every pass over them is contiguous."""
+
+    embedding: Float[Array, "k n"]
+    encoding: Float[Array, "k n"]
+    input_weights: Float[Array, "d n"]
+    bias: Float[Array, " n"]
+    phi: str | Activation = eqx.field(static=True)
+
+
+def rollout(
+    unit: LatentUnit,
+    inputs: Float[Any, "trial time d"],
+    start: Float[Any, "trial k"],
+    *,
+    accumulator: Accumulator = "lanes",
+) -> LatentTrajectory:
+    r"""Latent variables from `start` under given inputs, trial by trial, without the rates (docs eq. L.49).
+
+    **Arguments**
+
+    - `unit`: of the rate form, with a step `dt`; its number type is that of the computation.
+    - `accumulator`: `lanes` sums in the unit's number type with 1000 partial sums; `float64` sums products in float64,
+      which float32 weights need once the slowness exceeds about 1000: a sum must be good to better than
+      $1/\beta$ times the tolerance.
+
+    Raises `InputError` for other forms, shapes that do not fit, and `float64` without 64-bit numbers.
+    """
+    alpha = step_share(unit)
+    check_choice("accumulator", accumulator, ("lanes", "float64"))
+    if accumulator == "float64" and not jax.config.read("jax_enable_x64"):
+        raise InputError("`accumulator` float64 needs 64-bit numbers: call recurvature.enable_float64() first.")
+    dtype = float_dtype(unit.flow)
+    given, kappa = jnp.asarray(inputs, dtype), jnp.asarray(start, dtype)
+    rank, channels = unit.connectivity.rank, unit.flow.input_size
+    if given.ndim != 3 or given.shape[2] != channels or kappa.shape != (given.shape[0], rank):
+        raise InputError(
+            f"`inputs` must be (trial, time, {channels}) and `start` (trial, {rank}); got {given.shape}, {kappa.shape}."
+        )
+    found = np.asarray(_rollout(columns(unit), given, kappa, alpha, accumulator))
+    status = np.where(np.isfinite(found).all((1, 2)), OK, NON_FINITE).astype(np.int8)
+    time = (np.arange(given.shape[1]) + 1) * float(unit.dt or 0)
+    return LatentTrajectory(time, found, status, unit.connectivity.size, accumulator)
+
+
+def step_share(unit: LatentUnit) -> float:
+    r"""$\alpha = dt/\tau$ of a unit in the rate form with a step; `InputError` for any other."""
+    if unit.form != "rate" or unit.dt is None:
+        raise InputError("`unit` must have the rate form and a step: give its network one by Euler(flow, dt).")
+    return unit.dt / unit.flow.tau
+
+
+def columns(unit: LatentUnit) -> Columns:
+    """The weights of a unit with neurons last; the 1/N is inside the encoding."""
+    flow = unit.flow
+    return Columns(unit.embedding.T, unit.encoding, flow.input_weights.T, flow.bias, flow.phi)
+
+
+@functools.partial(jax.jit, static_argnames=("alpha", "accumulator"))
+def _rollout(
+    weights: Columns,
+    inputs: Float[Array, "trial time d"],
+    start: Float[Array, "trial k"],
+    alpha: float,
+    accumulator: Accumulator,
+) -> Float[Array, "trial time k"]:
+    lanes = folded(weights)
+
+    def one(trial: tuple[Array, Array]) -> Array:
+        def step(kappa: Array, u: Array) -> tuple[Array, Array]:
+            kappa = (1 - alpha) * kappa + alpha * encoded(lanes, kappa, u, accumulator)
+            return kappa, kappa
+
+        return jax.lax.scan(step, trial[1], trial[0])[1]
+
+    return jax.lax.map(one, (inputs, start))
+
+
+def folded(weights: Columns) -> Columns:
+    """Neurons as rows of lanes, filled up with ones that encode nothing."""
+    size = weights.bias.shape[0]
+    lanes = min(LANES, size)
+    rows = -(-size // lanes)
+
+    def fold(array: Array) -> Array:
+        filled = jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, rows * lanes - size)])
+        return filled.reshape(*array.shape[:-1], rows, lanes)
+
+    return jax.tree.map(fold, weights)
+
+
+def encoded(
+    weights: Columns, kappa: Float[Array, " k"], u: Float[Array, " d"], accumulator: Accumulator
+) -> Float[Array, " k"]:
+    r"""$\mathbf N\phi(M\kappa + W_\mathrm{in}u + b)$: one fused pass over the neurons for every variable."""
+    currents = weights.bias
+    for column, value in zip((*weights.embedding, *weights.input_weights), (*kappa, *u), strict=True):
+        currents = currents + column * value
+    rates = activation(weights.phi)(currents)
+    wide = kappa.dtype if accumulator == "lanes" else jnp.float64
+    sums = [jnp.sum(jnp.sum((row * rates).astype(wide), axis=0)) for row in weights.encoding]
+    return jnp.stack(sums).astype(kappa.dtype)
