@@ -1,9 +1,9 @@
 """Overlaps: how gradient descent moves a low-rank network, and what it remembers unseen (arXiv 2605.04115)."""
 
-from recurvature.lenses.overlaps.conditions import in_words as in_words
-from recurvature.lenses.overlaps.conditions import memory_conditions as memory_conditions
 from recurvature.lenses.overlaps.closure import Closure as Closure
 from recurvature.lenses.overlaps.closure import closure as closure
+from recurvature.lenses.overlaps.conditions import in_words as in_words
+from recurvature.lenses.overlaps.conditions import memory_conditions as memory_conditions
 from recurvature.lenses.overlaps.construct import assemble as assemble
 from recurvature.lenses.overlaps.construct import network as network
 from recurvature.lenses.overlaps.construct import vectors as vectors

@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-OK, UNSTABLE, RANK_DEFICIENT, TRUNCATED, NON_FINITE = range(5)
-STATUS = ("ok", "unstable", "rank_deficient", "truncated", "non_finite")
+OK, UNSTABLE, RANK_DEFICIENT, TRUNCATED, NON_FINITE, NOT_GAUSSIAN = range(6)
+STATUS = ("ok", "unstable", "rank_deficient", "truncated", "non_finite", "not_gaussian")
 """What the numbers in `status` mean; of several the last in this list is given.
 
 - `unstable`: the linear recurrence grows: losses over an infinite time do not exist, finite ones explode.
 - `rank_deficient`: the vectors are linearly dependent. Learning is still exact; the dependence is kept for ever.
 - `truncated`: the network's recurrence is not of the rank that was kept (`residual`).
 - `non_finite`: learning has diverged; the step is too large.
+- `not_gaussian`: nonlinear units whose weights are not jointly Gaussian enough: what follows from the effective network
+  may not be trusted (`closure`).
 """
 
 # a recurrence reproduced to less than a percent is called low rank

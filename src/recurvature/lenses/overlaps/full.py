@@ -1,0 +1,178 @@
+r"""Descent of all $N$ units, for optimisers that the overlaps cannot follow and for checks of those that they can."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from recurvature._errors import InputError, check_count, check_positive, check_shape
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.overlaps.coordinates import OVERLAPS
+from recurvature.lenses.overlaps.descent import Loss
+from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.status import NON_FINITE, OK
+
+BLOCKS = ("z", "v", "m", "u")
+
+
+class UnitLearning(AbstractResult):
+    r"""Every weight of a network along its own descent, and the overlaps that result.
+
+    `outside` says how much the overlaps can have known of it: the share (in norm) of $\Theta_k-\Theta_0$ outside the
+    span of the columns of $\Theta_0$, 0 for every rule that closes; `step_outside` the same of the way since the last
+    record.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
+
+    count: Int[Values, " step"] = eqx.field(metadata={"long_name": "steps taken"})
+    vectors: Float[Values, "step n a"]
+    matrix: Float[Values, "step a b"]
+    loss: Float[Values, " step"]
+    outside: Float[Values, " step"]
+    step_outside: Float[Values, " step"]
+    status: Int[Values, " step"]
+    columns: tuple[str, ...]
+    outputs: int
+    rank: int
+    inputs: int
+    dtype: str
+
+    @property
+    def layout(self) -> Layout:
+        """Which column is which."""
+        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
+
+    def of(self, name: str) -> Float[np.ndarray, " step"]:
+        """The overlap called `name` along learning."""
+        a, b = self.layout.position(name)
+        return np.asarray(self.matrix)[:, a, b]
+
+
+def descend_units(
+    loss: Any,
+    theta: Float[Any, "n a"],
+    optimiser: optax.GradientTransformation | float,
+    *,
+    steps: int,
+    layout: Layout,
+    data: Any = None,
+    every: int = 1,
+) -> UnitLearning:
+    r"""Train all units: any optimiser, any nonlinearity, at the price of N.
+
+    **Arguments**
+
+    - `loss`: one of the losses of this lens. Those that know units (`DataLoss`, `BatchLoss`, `TaskLoss`,
+      `NoisyTargets`) are run unit by unit. Any other is a function of the overlaps, of linear units, and taken at
+      $\Theta^\top\Theta/N$.
+    - `theta`: vectors (N, P), in the order of `layout`.
+    - `optimiser`: an optax transformation of the gradients $N\nabla_\Theta L$ of the four tensors `z`, `v`, `m`, `u`,
+      such as `optax.adam(1e-3)`; a number is the rate of plain descent.
+    - `data`, `every`: as for `descend`.
+
+    Divergence is reported in `status`, not raised.
+    """
+    check_shape("theta", theta, (None, layout.size))
+    check_count(steps=steps, every=every)
+    if steps % every:
+        raise InputError(f"`steps` must be a multiple of `every`; got {steps} and {every}.")
+    for leaf in jax.tree.leaves(data):
+        check_shape("data", leaf, (steps, *(None,) * (np.ndim(leaf) - 1)))
+    if isinstance(optimiser, int | float):
+        check_positive(optimiser=optimiser)
+        optimiser = optax.sgd(optimiser)
+    path, values = _descended(loss, jnp.asarray(theta), optimiser, layout, steps // every, every, data)
+    return _recorded(np.asarray(path), np.asarray(values), layout, every)
+
+
+def loss_of_units(loss: Any) -> Loss:
+    """The loss as a function of vectors: unit by unit where it can be, else that of their overlaps (linear units)."""
+    if hasattr(loss, "of_units"):
+        return loss.of_units
+    return lambda theta, *data: loss(theta.T @ theta / jnp.asarray(theta.shape[0], theta.dtype), *data)
+
+
+def split(theta: Float[Array, "n a"], layout: Layout) -> dict[str, Float[Array, "n b"]]:
+    """The four tensors of the vectors, by name."""
+    return {name: theta[:, block] for name, block in zip(BLOCKS, _slices(layout), strict=True)}
+
+
+def _slices(layout: Layout) -> tuple[slice, slice, slice, slice]:
+    return layout.z, layout.v, layout.m, layout.u
+
+
+@eqx.filter_jit
+def _descended(
+    loss: Any,
+    theta: Float[Array, "n a"],
+    optimiser: optax.GradientTransformation,
+    layout: Layout,
+    records: int,
+    every: int,
+    data: Any,
+) -> tuple[Float[Array, "step n a"], Float[Array, " step"]]:
+    """The vectors and their loss before the first step and after every `every` steps."""
+    measured, last = loss_of_units(loss), records * every - 1
+    per_step = () if data is None else (data,)
+
+    def at_step(k: Array) -> tuple:
+        return jax.tree.map(lambda x: x[jnp.minimum(k, last)], per_step)
+
+    def step(k: Array, carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        at, state = carry
+        gradient = jnp.asarray(at.shape[0], at.dtype) * jax.grad(measured)(at, *at_step(k))
+        # optax mixes Python numbers and integer counters with arrays
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            updates, state = optimiser.update(split(gradient, layout), state, split(at, layout))
+        moved = jnp.concatenate([updates[name] for name in BLOCKS], axis=1)
+        return at + moved.astype(at.dtype), state
+
+    def record(carry: tuple[Array, Any], k: Array) -> tuple[tuple[Array, Any], tuple[Array, Array]]:
+        after = jax.lax.fori_loop(k, k + every, step, carry)
+        return after, (after[0], measured(after[0], *at_step(k + every)))
+
+    start = (theta, optimiser.init(split(theta, layout)))
+    _, (path, values) = jax.lax.scan(record, start, jnp.arange(records) * every)
+    first = measured(theta, *at_step(jnp.asarray(0)))
+    return jnp.concatenate([theta[None], path]), jnp.concatenate([first[None], values])
+
+
+def _recorded(
+    path: Float[np.ndarray, "step n a"], values: Float[np.ndarray, " step"], layout: Layout, every: int
+) -> UnitLearning:
+    # weights that diverged overflow here: their status says so
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrices = np.swapaxes(path, -1, -2) @ path / path.dtype.type(path.shape[1])
+        moved = path - path[0]
+        since = np.concatenate([np.zeros_like(path[:1]), np.diff(path, axis=0)])
+        outside, step_outside = (_share_outside(x, path[0]) for x in (moved, since))
+    finite = np.isfinite(matrices).all((-1, -2)) & np.isfinite(values)
+    return UnitLearning(
+        count=np.arange(len(path)) * every,
+        vectors=path,
+        matrix=matrices,
+        loss=values,
+        outside=outside,
+        step_outside=step_outside,
+        status=np.where(finite, OK, NON_FINITE).astype(np.int8),
+        columns=layout.columns,
+        outputs=layout.outputs,
+        rank=layout.rank,
+        inputs=layout.inputs,
+        dtype=str(path.dtype),
+    )
+
+
+def _share_outside(moves: Float[np.ndarray, "step n a"], start: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " step"]:
+    """The share of every move outside the span of the columns of `start`; 0 where nothing moved."""
+    left, strengths, _ = np.linalg.svd(start, full_matrices=False)
+    # what rounding leaves of a zero singular value
+    basis = left[:, strengths > max(start.shape) * np.finfo(start.dtype).eps * strengths.max(initial=0)]
+    outside = moves - basis @ (basis.T @ moves)
+    whole, left_over = (np.linalg.norm(x, axis=(-1, -2)) for x in (moves, outside))
+    return left_over / np.where(whole > 0, whole, 1)
