@@ -1,5 +1,7 @@
 """Superposition: how a network packs more memories than it has dimensions (OpenReview 7cMzTpbJHC)."""
 
+from recurvature.lenses.superposition.census import Census as Census
+from recurvature.lenses.superposition.census import census as census
 from recurvature.lenses.superposition.clipping import Clipping as Clipping
 from recurvature.lenses.superposition.clipping import clipping as clipping
 from recurvature.lenses.superposition.geometry import FORGETTING as FORGETTING

@@ -125,7 +125,7 @@ def geometry(weights: Weights, delay: int, *, ages: int | None = None) -> Geomet
     spectral radius below 1 and is NaN otherwise.
     """
     check_delay(delay)
-    eigenvalues, parts = _modes(weights, delay)
+    eigenvalues, parts = eigenparts(weights, delay)
     radius = float(np.abs(eigenvalues).max())
     ages = _default_ages(delay, radius) if ages is None else ages
     check_count(ages=ages)
@@ -161,7 +161,7 @@ def _default_ages(delay: int, radius: float) -> int:
     return int(min(200, max(2 * delay + 2, np.ceil(decay))))
 
 
-def _modes(weights: Weights, delay: int) -> tuple[np.ndarray, np.ndarray]:
+def eigenparts(weights: Weights, delay: int) -> tuple[np.ndarray, np.ndarray]:
     r"""Eigenvalues, the largest first, and the parts $c_i\lambda_i^k$ of each feature's projection, (o, n)."""
     values, right = np.linalg.eig(np.asarray(weights.recurrent, float))
     driven = np.linalg.lstsq(right, np.asarray(weights.inputs, complex), rcond=None)[0]
@@ -183,7 +183,8 @@ def _columns(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, "n direction"
     return np.moveaxis(w, 1, 0).reshape(w.shape[1], -1)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The quotient; NaN where the whole is not positive."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 
@@ -205,7 +206,7 @@ def _geometry(
     is_free = own <= _FREE * own[delay]
     columns, stored = _columns(w), own[delay]
     gram, lengths = columns.T @ columns, np.linalg.norm(w, axis=1)
-    psi = _ratio(negative[:delay].sum(0), square[:delay].sum(0))
+    psi = ratio(negative[:delay].sum(0), square[:delay].sum(0))
     k_theta = delay * mean_angle
     return Geometry(
         age=np.arange(len(a), dtype=float),
@@ -213,13 +214,13 @@ def _geometry(
         direction=w,
         stored=stored,
         order_parameter=psi,
-        packing=_ratio(negative[others].sum(0), square[others].sum(0)),
+        packing=ratio(negative[others].sum(0), square[others].sum(0)),
         packing_length=_packing_length(own, lengths, others),
         free=is_free[others].mean(0),
         free_younger=is_free[:delay].mean(0) if delay else np.full(len(stored), np.nan),
-        sharpness=_ratio(square[delay], square[delay:].sum(0)),
+        sharpness=ratio(square[delay], square[delay:].sum(0)),
         k_theta=k_theta,
-        regime=_regimes(own, delay, psi, mean_angle),
+        regime=np.where(stored > _STORED, packing_regimes(own, delay, psi, mean_angle), NOT_STORED),
         forgetting=_forgetting(own, lengths, delay),
         spatial=(a[delay] ** 2).sum(1) - square[delay],
         modulus=np.abs(eigenvalues),
@@ -228,7 +229,7 @@ def _geometry(
         gram=gram,
         cosine=_cosines(gram),
         dimensionality=_dimensionality(gram).reshape(lengths.shape),
-        cumulative_angle=_turn(w[: delay + 1]),
+        cumulative_angle=turn_of(w[: delay + 1]),
         path_angle=_steps(w[: delay + 1]).sum(0),
         decay=_decay(lengths[delay + 1 :]),
         effective_dimension=_effective(_columns(w[: delay + 1])),
@@ -237,17 +238,17 @@ def _geometry(
     )
 
 
-def _regimes(
+def packing_regimes(
     own: Float[np.ndarray, "age o"], delay: int, psi: Float[np.ndarray, " o"], angle: Float[np.ndarray, " o"]
 ) -> Int[np.ndarray, " o"]:
+    """The regime of each feature from its projections, whether it is stored or not (docs eq. S.26)."""
     turn, unknown = delay * angle, np.isnan(angle)
     flips = (own[:delay] * own[1 : delay + 1] < 0).all(0) & (delay > 1)
     alternating = flips & (unknown | (angle > 150))
     sparse = (psi > 0.5) & (unknown | ((turn > 150) & (turn < 300)))
     # of a delay of 0 there are no younger ages, and nothing to pack in time
     dense = (~(psi > 0.5)) & (unknown | (turn < 150))
-    stored = own[delay] > _STORED
-    return np.select([~stored, alternating, sparse, dense], [NOT_STORED, ALTERNATING, SPARSE, DENSE], MIXED)
+    return np.select([alternating, sparse, dense], [ALTERNATING, SPARSE, DENSE], MIXED)
 
 
 def _forgetting(
@@ -273,10 +274,10 @@ def _dimensionality(gram: Float[np.ndarray, "i i"]) -> Float[np.ndarray, " i"]:
 
 def _effective(columns: Float[np.ndarray, "n i"]) -> float:
     gram = columns.T @ columns
-    return float(_ratio(np.array(np.trace(gram) ** 2), np.array((gram**2).sum())))
+    return float(ratio(np.array(np.trace(gram) ** 2), np.array((gram**2).sum())))
 
 
-def _turn(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, " d"]:
+def turn_of(w: Float[np.ndarray, "age n d"]) -> Float[np.ndarray, " d"]:
     """Degrees from first to last: with their sign in the plane, of which the sum is taken absolute."""
     if w.shape[1] != 2:
         return _steps(w).sum(0)
@@ -297,12 +298,12 @@ def _packing_length(
     own: Float[np.ndarray, "age o"], lengths: Float[np.ndarray, "age d"], others: Bool[np.ndarray, " age"]
 ) -> Float[np.ndarray, " o"]:
     square = lengths[others, : own.shape[1]] ** 2
-    return _ratio((square * (own[others] <= 0)).sum(0), square.sum(0))
+    return ratio((square * (own[others] <= 0)).sum(0), square.sum(0))
 
 
 def _decay(lengths: Float[np.ndarray, "age d"]) -> Float[np.ndarray, " d"]:
     """The slope of logarithms by least squares; NaN where fewer than two directions are left."""
     there, age = lengths > _NOTHING, np.arange(len(lengths))[:, None]
     logs, count = np.log(np.where(there, lengths, 1.0)), there.sum(0)
-    centred = np.where(there, age - _ratio((age * there).sum(0), count), 0.0)
-    return np.exp(_ratio((centred * logs).sum(0), (centred**2).sum(0)))
+    centred = np.where(there, age - ratio((age * there).sum(0), count), 0.0)
+    return np.exp(ratio((centred * logs).sum(0), (centred**2).sum(0)))
