@@ -2,6 +2,13 @@
 
 from recurvature.figures.learning import training as training
 from recurvature.figures.story import overview as overview
+from recurvature.figures.superposition.directions import angle_distribution as angle_distribution
+from recurvature.figures.superposition.directions import feature_plane as feature_plane
+from recurvature.figures.superposition.losses import loss_course as loss_course
+from recurvature.figures.superposition.matrices import interference as interference
+from recurvature.figures.superposition.matrices import packing as packing
+from recurvature.figures.superposition.matrices import projection_matrices as projection_matrices
+from recurvature.figures.superposition.matrices import projections_by_age as projections_by_age
 from recurvature.figures.tasks import outputs as outputs
 from recurvature.figures.tasks import psychometric as psychometric
 from recurvature.figures.warping.checks import dimension_map as dimension_map
