@@ -1,6 +1,8 @@
 """What a system settles into: fixed and slow points, their stability, flow fields, Lyapunov exponents."""
 
 from recurvature.dynamics.certificate import CERTIFICATES as CERTIFICATES
+from recurvature.dynamics.continuation import Continuation as Continuation
+from recurvature.dynamics.continuation import continuation as continuation
 from recurvature.dynamics.finder import find_fixed_points as find_fixed_points
 from recurvature.dynamics.fixed_points import STATUS as STATUS
 from recurvature.dynamics.fixed_points import FixedPoints as FixedPoints
@@ -16,4 +18,6 @@ from recurvature.dynamics.linearise import attractor_test as attractor_test
 from recurvature.dynamics.linearise import linearise as linearise
 from recurvature.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from recurvature.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from recurvature.dynamics.special import SPECIAL as SPECIAL
 from recurvature.dynamics.stability import TYPES as TYPES
+from recurvature.dynamics.tracing import ENDS as ENDS
