@@ -1,6 +1,7 @@
 """Where the past lies: feature directions by age, beside the half-space that a rectified readout does not see."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -50,7 +51,7 @@ def feature_plane(result: Geometry, ax: Axes | None = None, *, feature: int = 0,
         tip = plane[age, :, feature]
         due, later = age == result.delay, age > result.delay
         colour = VERMILLION if due else GREY if later else colours[age]
-        style = {"linewidth": 2.2 if due else 1.2, "linestyle": "--" if later else "-"}
+        style: Any = {"linewidth": 2.2 if due else 1.2, "linestyle": "--" if later else "-"}
         ax.plot([0, tip[0]], [0, tip[1]], color=colour, zorder=3 if due else 2, solid_capstyle="butt", **style)
         ax.plot(*tip, "o", color=colour, markersize=4 if due else 3, zorder=3)
         # beyond the tip, and not for specks in the middle
@@ -124,8 +125,9 @@ def angle_distribution(
     Raises `InputError` on an unknown quantity, and where no angle is known.
     """
     check_choice("quantity", quantity, QUANTITIES)
-    values = {name: np.concatenate([_angles(g, quantity) for g in group] or [[]]) for name, group in groups.items()}
-    known = np.concatenate(list(values.values()) or [[]])
+    none = [np.empty(0)]
+    values = {name: np.concatenate(none + [_angles(g, quantity) for g in group]) for name, group in groups.items()}
+    known = np.concatenate(none + list(values.values()))
     if not len(known):
         raise InputError("`groups` hold no feature that is stored with a known angle.")
     ax = new_axes(ax)
@@ -142,7 +144,7 @@ def angle_distribution(
     ax.set_xticks(np.arange(0, top + 1, 90 if top > 180 else 45))
     ax.set_xlabel(QUANTITIES[quantity])
     ax.set_ylabel("share of features")
-    handles = [
+    handles: list[Any] = [
         Patch(facecolor=coordinate_colour(i), alpha=0.5, label=f"{words(name)} ({len(angles)})")
         for i, (name, angles) in enumerate(values.items())
     ]

@@ -1,7 +1,7 @@
 """What a rectified readout does for a network: how often it clips, and what the loss would be without it."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -60,7 +60,13 @@ def clipping(
     if not isinstance(readout, ActivatedReadout) or readout.phi != "relu":
         raise InputError("`network` needs an ActivatedReadout with a relu: any other readout clips nothing.")
     plain = eqx.tree_at(lambda net: net.readout, network, LinearReadout(readout.weight, readout.bias))
-    options = {"steps": steps, "delay": delay, "density": density, "amplitude": amplitude, "trials": trials}
+    options: dict[str, Any] = {
+        "steps": steps,
+        "delay": delay,
+        "density": density,
+        "amplitude": amplitude,
+        "trials": trials,
+    }
     clipped, linear = (sampled_loss(net, importance=importance, key=key, **options) for net in (network, plain))
     below = np.asarray(_below(plain, key, (trials, steps), jnp.asarray(density), amplitude or Uniform()), float)
     chance = float(some_feature(density, steps * network.system.input_size))

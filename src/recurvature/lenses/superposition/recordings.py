@@ -102,14 +102,14 @@ def recorded_directions(
     parts = [_moments(past[fold == f], both[fold == f]) for f in range(folds)]
     n, d = h.shape[2], x.shape[2]
     whole = _added(parts)
-    if whole.count <= past.shape[1] + 1 or min(part.count for part in parts) == 0:
+    if whole.samples <= past.shape[1] + 1 or min(part.samples for part in parts) == 0:
         raise InputError(
-            f"{whole.count} samples in {folds} folds are too few for {past.shape[1]} coefficients: pass fewer `ages` "
+            f"{whole.samples} samples in {folds} folds are too few for {past.shape[1]} coefficients: pass fewer `ages` "
             "or `folds`, or more trials."
         )
     left_out = [_added([part for g, part in enumerate(parts) if g != f]) for f in range(folds)]
     fits = [_ridge(part, ridges, n) for part in left_out]
-    errors = sum(_squares(past[fold == f], both[fold == f, :n], fits[f]) for f in range(folds))
+    errors = np.sum([_squares(past[fold == f], both[fold == f, :n], fits[f]) for f in range(folds)], axis=0)
     best = int(errors.sum(1).argmin())
     shape = lambda b: b.reshape(ages, d, -1).swapaxes(1, 2)  # noqa: E731
     coefficient, offset = _ridge(whole, (ridges[best],), n + y.shape[2])
@@ -124,7 +124,7 @@ def recorded_directions(
         total=float(1 - errors[best].sum() / variance.sum()) if variance.sum() > 0 else float("nan"),
         ceiling=_ceiling(h, x, ages),
         ridge=float(ridges[best]),
-        samples=whole.count,
+        samples=whole.samples,
         folds=folds,
     )
 
@@ -141,9 +141,9 @@ def _check(x: Float[np.ndarray, "trial time d"], time: int, ages: int, folds: in
 
 
 class _Moments(NamedTuple):
-    """Sums over samples: numbers, and products of inputs with inputs and with what is regressed on them."""
+    """Sums over samples: their number, and products of inputs with inputs and with what is regressed on them."""
 
-    count: int
+    samples: int
     x: Float[np.ndarray, " m"]
     y: Float[np.ndarray, " k"]
     xx: Float[np.ndarray, "m m"]
@@ -183,7 +183,7 @@ def _added(parts: list[_Moments]) -> _Moments:
 
 def _ridge(moments: _Moments, ridges: tuple[float, ...], kept: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Coefficients (m, k) and intercepts (k,) at each penalty."""
-    count = max(moments.count, 1)
+    count = max(moments.samples, 1)
     centre_x, centre_y = moments.x / count, moments.y / count
     values, vectors = np.linalg.eigh(moments.xx - count * np.outer(centre_x, centre_x))
     seen = vectors.T @ (moments.xy - count * np.outer(centre_x, centre_y))[:, :kept]
