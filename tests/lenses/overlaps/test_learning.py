@@ -273,7 +273,7 @@ def test_elementwise_rules_are_refused_with_the_reason() -> None:
         ({"rate": 0.1, "momentum": 1.0}, "`momentum` must lie"),
         ({"rate": 0.1, "weight_decay": -1.0}, "`weight_decay` must lie"),
         ({"rate": 0.1, "blocks": (1.0, 1.0, 1.0, -1.0)}, "`blocks` must be four"),
-        ({"rate": 0.1, "name": "newton"}, "`name` must be 'gradient'"),
+        ({"rate": 0.1, "name": "newton"}, "`name` must be one of gradient"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(options: dict, message: str) -> None:

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from recurvature._errors import InputError, check_positive
+from recurvature._errors import InputError, check_choice, check_positive
 from recurvature.lenses.overlaps.layout import Layout
 
 Loss = Callable[..., Float[Array, ""]]
 """A function of the overlaps (P, P), and of one step's data where there are any."""
 
+NAMES = ("gradient", "tensor-adam", "polar")
 ELEMENTWISE = ("adam", "adamw", "rmsprop", "adagrad", "nadam", "adamax", "amsgrad", "sign")
 
 
@@ -25,47 +26,74 @@ class Rule(eqx.Module):
     $N\nabla_\Theta L$: the learning rate of the weights is $N\eta$.
 
     - `rate`: $\eta$.
-    - `blocks`: $\Lambda$, factors of the rate for Z, V, M, U; 0 freezes a block. `extract.block_rates` gives those of
-      a network's own arrays.
+    - `blocks`: $\Lambda$, factors of the rate for Z, V, M, U, or one for each vector; 0 freezes. `block_rates` gives
+      those of a network's own arrays.
     - `momentum`: $\beta$; `nesterov` steps by $d + \beta v'$.
     - `weight_decay`: $w$, added to the gradient after clipping.
-    - `clip`: the largest norm of $\sqrt N\nabla_\Theta L$ over the blocks that learn, $2\sqrt{\mathrm{tr}\,\Gamma
-      S\Gamma}$.
-    - `name`: `gradient`. Element-wise rules (Adam and its kin) are refused: they scale each weight by a history of its
-      own, so that weights leave the span of the first ones and no function of the overlaps says where they go.
+    - `clip`: the largest norm of $\sqrt N\nabla_\Theta L$ over what learns, $2\sqrt{\mathrm{tr}\,\Gamma S\Gamma}$;
+      with `clip_own` of the gradient in a network's own arrays, $2\sqrt{\mathrm{tr}\,\Gamma S\Gamma\Lambda}$ where
+      $\Lambda$ is `block_rates(network, 1.0)` (docs eq. O.35).
+    - `name`: `gradient`; `tensor-adam` divides the momentum of each tensor by one number, its running root mean square
+      (`momentum` is then Adam's $\beta_1$, `second` its $\beta_2$, `epsilon` added to the root; docs eq. O.36);
+      `polar` replaces the momentum of each tensor by its polar factor, orthonormal columns of entries of order one, as
+      Muon does (docs eq. O.37). Element-wise rules (Adam and its kin) are refused: they scale each weight by a history
+      of its own, so that weights leave the span of the first ones and no function of the overlaps says where they go;
+      `descend_units` trains the network itself.
+    - `noise`: variance of independent noise added to every weight that learns at every step. What is followed is then
+      the mean of the overlaps as N grows, $S' = (\cdot)S(\cdot)+\epsilon$ (docs eq. O.38). None: no noise.
     """
 
     rate: float
-    blocks: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    blocks: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip: float | None = None
     nesterov: bool = eqx.field(static=True, default=False)
     name: str = eqx.field(static=True, default="gradient")
+    second: float = 0.999
+    epsilon: float = 1e-8
+    noise: float | None = None
+    clip_own: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         if self.name.lower() in ELEMENTWISE:
             raise InputError(
                 f"{self.name!r} scales every weight by a history of its own, so the weights leave the span of the "
-                "initial vectors and the overlaps do not close. Train the full network with `training.fit` and extract "
-                "its overlaps, or use the rule 'gradient' with momentum."
+                "initial vectors and the overlaps do not close. Train the full network (`overlaps.descend_units`, or "
+                "`training.fit` and extract its overlaps), or use the rule 'gradient', 'tensor-adam' or 'polar'."
             )
-        if self.name != "gradient":
-            raise InputError(f"`name` must be 'gradient'; got {self.name!r}.")
+        check_choice("name", self.name, NAMES)
         if isinstance(self.rate, int | float):
             check_positive(rate=self.rate)
-        if len(self.blocks) != 4 or any(isinstance(b, int | float) and not 0 <= b < np.inf for b in self.blocks):
-            raise InputError(f"`blocks` must be four factors of at least 0, for Z, V, M, U; got {self.blocks!r}.")
-        for name, value, top in (("momentum", self.momentum, 1.0), ("weight_decay", self.weight_decay, np.inf)):
+        if len(self.blocks) < 4 or any(isinstance(b, int | float) and not 0 <= b < np.inf for b in self.blocks):
+            raise InputError(
+                f"`blocks` must be four factors of at least 0, for Z, V, M, U, or one for each vector; "
+                f"got {self.blocks!r}."
+            )
+        for name, top in (("momentum", 1.0), ("second", 1.0), ("weight_decay", np.inf), ("epsilon", np.inf)):
+            value = getattr(self, name)
             if isinstance(value, int | float) and not 0 <= value < top:
                 raise InputError(f"`{name}` must lie in [0, {top:g}); got {value!r}.")
         if isinstance(self.clip, int | float):
             check_positive(clip=self.clip)
+        if self.nesterov and self.name == "tensor-adam":
+            raise InputError("`nesterov` goes with 'gradient' and 'polar'; leave it out for 'tensor-adam'.")
+        if self.noise is not None:
+            self._check_noise()
+
+    def _check_noise(self) -> None:
+        if isinstance(self.noise, int | float):
+            check_positive(noise=self.noise)
+        if self.name != "gradient" or (isinstance(self.momentum, int | float) and self.momentum):
+            raise InputError("`noise` on the weights is followed under plain descent: name 'gradient', no momentum.")
 
     def factors(self, layout: Layout, dtype: Any) -> Float[Array, " a"]:
         r"""The diagonal of $\Lambda$."""
-        blocks = [layout.block_of(column) for column in range(layout.size)]
-        return jnp.stack([jnp.asarray(self.blocks[b], dtype) for b in blocks])
+        if len(self.blocks) not in (4, layout.size):
+            raise InputError(f"`blocks` must be four factors, or {layout.size}; got {len(self.blocks)}.")
+        each = len(self.blocks) == layout.size
+        chosen = [column if each else layout.block_of(column) for column in range(layout.size)]
+        return jnp.stack([jnp.asarray(self.blocks[b], dtype) for b in chosen])
 
 
 class Propagator(NamedTuple):
@@ -73,6 +101,12 @@ class Propagator(NamedTuple):
 
     weights: Float[Array, "a a"]
     momentum: Float[Array, "a a"]
+    squares: Float[Array, " block"] | None = None
+    """Running mean squares of the four tensors' gradients, for `tensor-adam`."""
+    count: Float[Array, ""] | None = None
+    """Steps taken, for its bias correction."""
+    spread: Float[Array, "a a"] | None = None
+    """What noise on the weights has added to the overlaps."""
 
 
 def symmetric_gradient(loss: Loss, overlaps: Float[Array, "a a"], *data: Any) -> Float[Array, "a a"]:
@@ -89,15 +123,19 @@ def loss_and_gradient(
     return value, (gradient + gradient.T) / 2
 
 
-def begin(layout: Layout, dtype: Any) -> Propagator:
+def begin(layout: Layout, dtype: Any, rule: Rule | None = None) -> Propagator:
     """The propagator before the first step: weights where they are, no momentum."""
     identity = jnp.eye(layout.size, dtype=dtype)
-    return Propagator(identity, jnp.zeros_like(identity))
+    zero = jnp.zeros_like(identity)
+    adam = rule is not None and rule.name == "tensor-adam"
+    squares, count = (jnp.zeros(4, dtype), jnp.zeros((), dtype)) if adam else (None, None)
+    return Propagator(identity, zero, squares, count, None if rule is None or rule.noise is None else zero)
 
 
 def current(overlaps: Float[Array, "a a"], at: Propagator) -> Float[Array, "a a"]:
     r"""$S_k = \mathcal K_k^\top S_0\mathcal K_k$: positive semi-definite whatever the rounding."""
-    return at.weights.T @ overlaps @ at.weights
+    carried = at.weights.T @ overlaps @ at.weights
+    return carried if at.spread is None else carried + at.spread
 
 
 def descend_once(
@@ -106,19 +144,66 @@ def descend_once(
     r"""One step of descent for the initial `overlaps` $S_0$: the next propagator, the loss and gradient norm before it.
 
     Exact for any step size, any data of that step, any nonlinearity of the loss in the overlaps (docs eq. O.20). The
-    norm is that of $\sqrt N\nabla_\Theta L$ over the blocks that learn. May be jitted and vmapped.
+    norm is the one that `clip` is compared with. May be jitted and vmapped.
     """
     s = current(overlaps, at)
     value, gamma = loss_and_gradient(loss, s, *data)
     factors = rule.factors(layout, s.dtype)
-    norm = 2 * jnp.sqrt(jnp.maximum(jnp.sum(jnp.where(factors > 0, jnp.diag(gamma @ s @ gamma), 0)), 0))
+    energies = jnp.diag(gamma @ s @ gamma)
+    counted = factors * energies if rule.clip_own else jnp.where(factors > 0, energies, 0)
+    norm = 2 * jnp.sqrt(jnp.maximum(jnp.sum(counted), 0))
     scale = jnp.ones_like(norm)
     if rule.clip is not None:
         scale = jnp.where(norm > rule.clip, rule.clip / jnp.where(norm > 0, norm, 1), 1).astype(s.dtype)
-    direction = 2 * scale * at.weights @ gamma + rule.weight_decay * at.weights
+    change = 2 * scale * gamma + rule.weight_decay * jnp.eye(layout.size, dtype=s.dtype)
+    direction = at.weights @ change
+    if rule.name == "tensor-adam":
+        return _adam(overlaps, at, rule, layout, direction), value, norm
     momentum = rule.momentum * at.momentum + direction
     taken = direction + rule.momentum * momentum if rule.nesterov else momentum
-    return Propagator(at.weights - rule.rate * taken * factors[None, :], momentum), value, norm
+    if rule.name == "polar":
+        taken = _polar(overlaps, layout, taken)
+    spread = at.spread
+    if spread is not None:
+        turn = jnp.eye(layout.size, dtype=s.dtype) - rule.rate * change * factors[None, :]
+        spread = turn.T @ spread @ turn + rule.noise * jnp.diag((factors > 0).astype(s.dtype))
+    after = Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, at.squares, at.count, spread)
+    return after, value, norm
+
+
+def _adam(
+    overlaps: Float[Array, "a a"], at: Propagator, rule: Rule, layout: Layout, direction: Float[Array, "a a"]
+) -> Propagator:
+    """A step of Adam whose second moment is one number for each tensor (docs eq. O.36)."""
+    assert at.squares is not None
+    assert at.count is not None
+    dtype = overlaps.dtype
+    member = jnp.asarray([[layout.block_of(c) == b for c in range(layout.size)] for b in range(4)], dtype)
+    each = jnp.diag(direction.T @ overlaps @ direction)
+    mean = member @ each / jnp.sum(member, axis=1)
+    momentum = rule.momentum * at.momentum + (1 - rule.momentum) * direction
+    squares = rule.second * at.squares + (1 - rule.second) * mean
+    count = at.count + 1
+    root = jnp.sqrt(squares / (1 - rule.second**count)) + rule.epsilon
+    taken = momentum / (1 - rule.momentum**count) / (root @ member)[None, :]
+    factors = rule.factors(layout, dtype)
+    return Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, squares, count, at.spread)
+
+
+def _polar(overlaps: Float[Array, "a a"], layout: Layout, taken: Float[Array, "a a"]) -> Float[Array, "a a"]:
+    r"""$D_b(D_b^\top S_0D_b)^{-1/2}$ for the columns $D_b$ of every tensor: $\Theta_0$ times it is the polar factor.
+
+    Directions in which a tensor has no gradient stay without one (docs eq. O.37).
+    """
+    turned = []
+    for block in (layout.z, layout.v, layout.m, layout.u):
+        columns = taken[:, block]
+        values, axes = jnp.linalg.eigh(columns.T @ overlaps @ columns)
+        # what rounding leaves of a zero eigenvalue
+        kept = values > 1e2 * jnp.finfo(values.dtype).eps * jnp.maximum(values[-1], 0)
+        inverse = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, values, 1)), 0)
+        turned.append(columns @ (axes * inverse[None, :]) @ axes.T)
+    return jnp.concatenate(turned, axis=1)
 
 
 class Course(NamedTuple):
@@ -127,6 +212,7 @@ class Course(NamedTuple):
     weights: Float[Array, "step a a"]
     loss: Float[Array, " step"]
     norm: Float[Array, " step"]
+    spread: Float[Array, "step a a"] | None
 
 
 def follow(
@@ -151,11 +237,12 @@ def follow(
         after, value, norm = descend_once(loss, overlaps, at, rule, layout, *datum)
         # one place more than there are records takes what is not kept
         place = jnp.where(k % every == 0, k // every, records + 1)
-        seen = Course(at.weights, value, norm)
+        seen = Course(at.weights, value, norm, at.spread)
         return after, jax.tree.map(lambda rows, row: rows.at[place].set(row), course, seen)
 
-    start = begin(layout, overlaps.dtype)
+    start = begin(layout, overlaps.dtype, rule)
     number = jnp.zeros((), overlaps.dtype)
-    empty = jax.tree.map(lambda x: jnp.zeros((records + 2, *x.shape), x.dtype), Course(start.weights, number, number))
+    first = Course(start.weights, number, number, start.spread)
+    empty = jax.tree.map(lambda x: jnp.zeros((records + 2, *x.shape), x.dtype), first)
     _, course = jax.lax.fori_loop(0, last + 1, step, (start, empty))
     return jax.tree.map(lambda rows: rows[: records + 1], course)

@@ -23,8 +23,10 @@ from recurvature.systems.base import Network
 class Learning(AbstractResult):
     r"""Overlaps along learning, and the matrices that move every weight: $\Theta_k = \Theta_0\,$`propagator[k]`.
 
-    `method` says what was followed: `gradient descent` (exact in its step), `gradient flow` (its limit of small
-    steps), or `control: descent in the overlaps`, which no network follows (its propagator is NaN).
+    `method` says what was followed: `gradient descent` (exact in its step) or another rule, `gradient flow` (its limit
+    of small steps), or `control: descent in the overlaps`, which no network follows (its propagator is NaN). Where it
+    is learning `of the effective network`, units are nonlinear and the Gaussian closure stands for them: it says how
+    learning begins, and drifts away from the network's own in a way that more units do not cure (docs eq. O.32).
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
@@ -98,6 +100,7 @@ def descend(
     course = _follow(loss, start, traced, which, steps // every, jnp.asarray(every), data)
     count = np.arange(0, steps + 1, every)
     matrices = _carried(np.asarray(start), np.asarray(course.weights))
+    matrices = matrices if course.spread is None else matrices + np.asarray(course.spread)
     return _record(
         matrices,
         np.asarray(course.weights),
@@ -107,12 +110,22 @@ def descend(
         dt=dt,
         count=count,
         time=(float(rule.rate) * count).astype(matrices.dtype),
-        method="gradient descent",
+        method=_METHODS[rule.name] + ("" if _phi(loss) == "identity" else " of the effective network"),
         rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
     )
 
 
 _follow = eqx.filter_jit(follow)
+_METHODS = {
+    "gradient": "gradient descent",
+    "tensor-adam": "Adam with one second moment per tensor",
+    "polar": "descent along polar factors",
+}
+
+
+def _phi(loss: Loss) -> str:
+    """The nonlinearity for which a loss stands, where it says so: other than `identity` the Gaussian closure."""
+    return getattr(loss, "phi", "identity")
 
 
 def _carried(start: Float[np.ndarray, "a a"], weights: Float[np.ndarray, "step a a"]) -> Float[np.ndarray, "step a a"]:
@@ -171,7 +184,7 @@ def flow(
     *,
     duration: float,
     layout: Layout | None = None,
-    blocks: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    blocks: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
     samples: int = 50,
     rtol: float = 1e-10,
     dt: float | None = None,
@@ -193,7 +206,7 @@ def flow(
         solved,
         which,
         dt,
-        "gradient flow",
+        "gradient flow" + ("" if _phi(loss) == "identity" else " of the effective network"),
         {"blocks": list(blocks)},
     )
 
@@ -293,6 +306,8 @@ def recover(theta: Float[Any, "n a"], learning: Learning, at: int = -1) -> Float
     check_shape("theta", theta, (None, learning.layout.size))
     if learning.method.startswith("control"):
         raise InputError("the control moves overlaps, not weights: there is no network that it leads to.")
+    if learning.rule.get("noise") is not None:
+        raise InputError("noise on the weights was followed in the mean of the overlaps: no single network is known.")
     return jnp.asarray(np.asarray(theta) @ np.asarray(learning.propagator[at]))
 
 

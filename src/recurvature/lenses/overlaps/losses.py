@@ -229,6 +229,11 @@ class TaskLoss(eqx.Module):
     rule: BatchLoss
     batch: int = eqx.field(static=True)
 
+    @property
+    def phi(self) -> str:
+        """The nonlinearity of the units."""
+        return self.rule.phi
+
     def __call__(self, overlaps: Float[Array, "a a"], key: PRNGKey) -> Float[Array, ""]:
         """The loss of the overlaps on the trials of a key."""
         return self.rule(overlaps, self.task.trials(key, self.batch))
@@ -246,6 +251,11 @@ class NoisyTargets(eqx.Module):
 
     loss: DataLoss
     std: float
+
+    @property
+    def phi(self) -> str:
+        """The nonlinearity of the units."""
+        return self.loss.phi
 
     def __call__(self, overlaps: Float[Array, "a a"], key: PRNGKey) -> Float[Array, ""]:
         """The loss of the overlaps at the noise of a key."""
