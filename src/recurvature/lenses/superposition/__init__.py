@@ -30,6 +30,10 @@ from recurvature.lenses.superposition.persistent import autoregressive as autore
 from recurvature.lenses.superposition.persistent import persistent_gates as persistent_gates
 from recurvature.lenses.superposition.persistent import persistent_loss as persistent_loss
 from recurvature.lenses.superposition.persistent import persistent_readout as persistent_readout
+from recurvature.lenses.superposition.phases import Branches as Branches
+from recurvature.lenses.superposition.phases import PhaseDiagram as PhaseDiagram
+from recurvature.lenses.superposition.phases import branches as branches
+from recurvature.lenses.superposition.phases import phase_diagram as phase_diagram
 from recurvature.lenses.superposition.population import Population as Population
 from recurvature.lenses.superposition.population import pulse_responses as pulse_responses
 from recurvature.lenses.superposition.population import random_population as random_population
@@ -61,5 +65,7 @@ from recurvature.lenses.superposition.statistics import sparse as sparse
 from recurvature.lenses.superposition.statistics import white as white
 from recurvature.lenses.superposition.trajectories import TrajectoryDirections as TrajectoryDirections
 from recurvature.lenses.superposition.trajectories import trajectory_directions as trajectory_directions
+from recurvature.lenses.superposition.transition import Transition as Transition
+from recurvature.lenses.superposition.transition import transition as transition
 from recurvature.lenses.superposition.verdict import TRANSITION as TRANSITION
 from recurvature.lenses.superposition.verdict import verdict as verdict

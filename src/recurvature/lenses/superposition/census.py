@@ -63,7 +63,7 @@ class Census(AbstractResult):
     @property
     def standard_error(self) -> Float[np.ndarray, " seed"]:
         """That of `loss`; 0 where it is exact."""
-        return _standard_error(np.asarray(self.losses))
+        return error_of_mean(np.asarray(self.losses))
 
     @property
     def population(self) -> Population:
@@ -96,7 +96,8 @@ class Census(AbstractResult):
         return float((np.asarray(self.regime)[:, self.places(delay)] == regime).all(0).mean())
 
 
-def _standard_error(losses: Float[np.ndarray, "repeat *seed"]) -> Float[np.ndarray, "*seed"]:
+def error_of_mean(losses: Float[np.ndarray, "repeat *seed"]) -> Float[np.ndarray, "*seed"]:
+    """The standard error of the mean over samples; 0 where there is one, which is exact."""
     count = len(losses)
     return losses.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(losses.shape[1:])
 
