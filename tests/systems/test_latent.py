@@ -42,7 +42,7 @@ def test_variables_of_a_rate_network_follow_their_own_equation(parts, inputs):
     flow = LeakyRate(*parts)
     start = np.random.default_rng(2).normal(size=N)
     full = run(flow, LinearReadout(jnp.eye(N)), start, inputs)
-    low = flow.connectivity
+    low = parts[0]
     latent = run(LatentFlow(flow), LinearReadout(jnp.eye(K)), np.asarray(low.encode(jnp.asarray(start))), inputs)
     # sixty steps of sums over forty units: rounding
     np.testing.assert_allclose(latent.states, np.asarray(full.states) @ np.asarray(low.right) / N, atol=1e-13)

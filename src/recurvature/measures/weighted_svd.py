@@ -29,7 +29,7 @@ def weighted_svd(activity: Float[Any, "sample r"], *factors: Float[Any, "..."]) 
     if not np.isfinite(rates).all() or not len(rates):
         raise InputError("`activity` must be rows of finite rates; got none, or some that are not finite.")
     # what matters of the samples is C: at most N rows of it, without the squares that would halve the digits
-    small = np.linalg.qr(rates, mode="r") if len(rates) > rates.shape[1] else rates
+    small = np.asarray(np.linalg.qr(rates, mode="r")) if len(rates) > rates.shape[1] else rates
     scale = rates.dtype.type(1 / np.sqrt(len(rates)))
     if len(factors) == 1:
         weight = np.asarray(factors[0])

@@ -71,14 +71,13 @@ def test_what_is_lost_and_closed_follows_from_the_activity(drive):
     flow = network.system.flow
     weight = np.asarray(flow.connectivity.weight)
     states = np.asarray(simulate(network, jnp.asarray(drive)).states)
-    filtered, currents = [], []
+    seen = []
     for trial in states:
         x, z = np.asarray(network.x0), np.zeros(len(weight))
         for after in trial:
-            filtered.append(z)
-            currents.append(x)
+            seen.append((z, x))
             z, x = (1 - DT) * z + DT * weight @ np.tanh(x), after
-    filtered, currents = np.array(filtered), np.array(currents)
+    filtered, currents = (np.array(each) for each in zip(*seen, strict=True))
     for index, rank in enumerate((2, 6)):
         basis = np.asarray(found.left)[:, :rank]
         lost = filtered - filtered @ basis @ basis.T

@@ -95,4 +95,4 @@ def test_published_networks_are_latent_units(file, rank, inputs, getkey):
     reduced = simulate(Network(unit.system, network.readout, start), drive)
     # the release starts at rest; sums over 512 units, sixty steps
     np.testing.assert_allclose(reduced.outputs, full.outputs, atol=1e-12)
-    np.testing.assert_allclose(unit.project(full.states), reduced.states, atol=1e-12)
+    np.testing.assert_allclose(unit.project(jnp.asarray(full.states)), reduced.states, atol=1e-12)

@@ -45,7 +45,7 @@ class Judge(NamedTuple):
 
     def score(self, network: Network, factors: Factors, activity: Activity, rank: int) -> Score:
         """A reduced network on the same inputs from the same start."""
-        run = simulate(network, self.full.inputs)
+        run = simulate(network, jnp.asarray(self.full.inputs))
         lost = _left_out(factors, activity, rank)
         return Score(
             _accuracy(run, self.task, self.trials),
@@ -57,7 +57,7 @@ class Judge(NamedTuple):
 
 
 def _accuracy(run: Trajectory, task: AbstractTask | None, trials: Trials | None) -> float:
-    return float("nan") if task is None or trials is None else task.accuracy(run.outputs, trials)
+    return float("nan") if task is None or trials is None else task.accuracy(jnp.asarray(run.outputs), trials)
 
 
 def _left_out(factors: Factors, activity: Activity, rank: int) -> Float[np.ndarray, "sample n"]:

@@ -76,9 +76,14 @@ class LatentUnit(eqx.Module):
     def lift(
         self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
     ) -> Float[Array, "*batch n"]:
-        r"""The states at rest with these $\kappa$: the tuning of every unit (docs eq. L.5), or its current."""
-        currents = self.currents(kappa, u)
-        return activation(self.flow.phi)(currents) if self.form == "rate" else currents
+        r"""The states at rest with these $\kappa$: the rate of every unit, or its current."""
+        return self.rates(kappa, u) if self.form == "rate" else self.currents(kappa, u)
+
+    def rates(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""$\phi(M\kappa + W_\mathrm{in}u + b)$: the tuning of every unit (docs eq. L.5)."""
+        return activation(self.flow.phi)(self.currents(kappa, u))
 
     def project(self, states: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
         r"""$\kappa = \mathbf Nr$ (rate form), or $[\kappa; v] = [M\ W_\mathrm{in}]^+(x - b)$ (docs eq. L.8)."""
@@ -89,8 +94,7 @@ class LatentUnit(eqx.Module):
 
     def field(self, kappa: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
         r"""$\dot\kappa$ under an input at rest; in the current form $v = u$."""
-        phi = activation(self.flow.phi)
-        return (self.connectivity.encode(phi(self.currents(kappa, u))) - kappa) / self.flow.tau
+        return (self.connectivity.encode(self.rates(kappa, u)) - kappa) / self.flow.tau
 
 
 def unit(network: Network | AbstractSystem | LatentUnit) -> LatentUnit:
@@ -165,6 +169,17 @@ def split(
     basis = row_space(found)
     inside = (values @ basis) @ basis.T
     return inside, values - inside
+
+
+def at_rest(found: LatentUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch k"]:
+    r"""$\kappa = \mathbf Nr$ of states at rest, whichever form they are of."""
+    return found.connectivity.encode(rates_of(found, states))
+
+
+def rates_of(found: LatentUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch n"]:
+    """The rates of states with any leading axes."""
+    values = jnp.asarray(states, found.embedding.dtype)
+    return values if found.form == "rate" else activation(found.flow.phi)(values)
 
 
 def row_space(found: LatentUnit) -> Float[np.ndarray, "n k"]:

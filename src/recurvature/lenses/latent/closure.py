@@ -1,0 +1,115 @@
+r"""Does a network's few variables follow an equation of their own? They are run alone, beside the network."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from recurvature._errors import InputError, check_kind
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.latent.readout import readout_equivalence
+from recurvature.lenses.latent.source import DINC
+from recurvature.lenses.latent.unit import LatentUnit, rates_of, split, unit
+from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
+from recurvature.systems.latent import FilteredLatentFlow
+from recurvature.systems.readout import ActivatedReadout, LinearReadout
+from recurvature.systems.simulate import simulate
+
+
+class Closure(AbstractResult):
+    r"""Latent variables of a network, read from its units and run alone (docs eq. L.4, L.7).
+
+    `outside` is the share of the rates' mean square that the encoding does not see, $(1-P)r$: it carries no part of the
+    computation, and a current network's linear readout may still see it.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (DINC,)
+
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "tau"})
+    read: Float[Values, "trial time k"]
+    r"""From the states of all units."""
+    alone: Float[Values, "trial time k"]
+    """By their own equation."""
+    outside: Float[Values, "trial time"]
+    error: float
+    """The largest difference."""
+    relative_error: float
+    """It over the largest variable."""
+
+
+def closure(network: Network, inputs: Float[Any, "trial time d"]) -> Closure:
+    """Run a low-rank leaky network and, apart from it, its latent variables from the same start.
+
+    Raises `InputError` on networks without a latent unit and on flows (wrap them in `Euler`).
+    """
+    found = unit(network)
+    driven = jnp.asarray(inputs, network.x0.dtype)
+    full = simulate(network, driven)
+    system, start = latent_system(found, network.x0)
+    seen = jnp.eye(jnp.shape(system.rates(start))[0], dtype=start.dtype)
+    run = simulate(Network(system, LinearReadout(seen), start), driven)
+    states = np.asarray(full.states)
+    alone = np.asarray(run.states)[..., : found.connectivity.rank]
+    # the variables of a current network are what is left of its state when inputs and the fading start are taken away
+    read = _read(found, states, np.asarray(run.states), system)
+    rates = np.asarray(rates_of(found, states))
+    left_over = split(found, rates)[1]
+    error = float(np.abs(read - alone).max())
+    return Closure(
+        time=full.time,
+        read=read,
+        alone=alone,
+        outside=(left_over**2).sum(-1) / np.maximum((rates**2).sum(-1), np.finfo(rates.dtype).tiny),
+        error=error,
+        relative_error=error / float(np.abs(alone).max() or 1),
+    )
+
+
+def latent_system(found: LatentUnit, x0: Float[Array, " n"]) -> tuple[AbstractFlow | AbstractMap, Float[Array, " k"]]:
+    r"""The latent variables as a system that starts where a network starts, exactly (docs eq. L.8)."""
+    if found.form == "rate":
+        return found.system, found.project(x0)
+    inner = found.flow
+    driven = found.project(x0)
+    rest = x0 - found.currents(driven[: found.connectivity.rank], driven[found.connectivity.rank :])
+    # rounding of the projection
+    if float(jnp.abs(rest).max()) <= 1e3 * jnp.finfo(x0.dtype).eps * float(jnp.abs(x0).max() + 1):
+        return found.system, driven
+    flow = FilteredLatentFlow(inner, rest)  # type: ignore[arg-type]
+    system = flow if found.dt is None else Euler(flow, found.dt)
+    return system, jnp.append(driven, jnp.ones((), x0.dtype))
+
+
+def _read(found: LatentUnit, states: np.ndarray, run: np.ndarray, system: AbstractFlow | AbstractMap) -> np.ndarray:
+    if found.form == "rate":
+        return np.asarray(found.project(jnp.asarray(states)))
+    inner = system.flow if isinstance(system, Euler) else system
+    assert isinstance(inner, FilteredLatentFlow)
+    fading = 0.0 if inner.rest is None else run[..., -1:] * np.asarray(inner.rest)
+    return np.asarray(found.project(jnp.asarray(states - fading)))[..., : found.connectivity.rank]
+
+
+def latent_network(network: Network) -> Network:
+    r"""A network of the latent variables alone, with the outputs of the network (docs eq. L.7, L.20).
+
+    Of a current network exactly, with any readout: its rates are functions of $\kappa$, $v$ and the fading start. Of a
+    rate network only if the readout sees no rates outside the encoding ($CP = C$): raises `InputError` otherwise, as
+    for readouts that are not linear under an elementwise function.
+    """
+    found = unit(network)
+    system, start = latent_system(found, network.x0)
+    if found.form == "current":
+        return Network(system, network.readout, start)
+    readout = network.readout
+    check_kind("network.readout", readout, (LinearReadout, ActivatedReadout), "rate networks need a linear readout")
+    assert isinstance(readout, LinearReadout | ActivatedReadout)
+    same = readout_equivalence(found, readout.weight)
+    if not same.equivalent:
+        raise InputError(
+            f"the readout sees {float(np.max(np.asarray(same.outside))):.2g} of its weights outside the encoding, "
+            "which the latent variables do not fix: make it one of them with `latent.extend`."
+        )
+    weight = jnp.asarray(same.latent_weight, readout.weight.dtype)
+    return Network(system, eqx.tree_at(lambda r: r.weight, readout, weight), start)

@@ -1,0 +1,187 @@
+"""Closure and readouts: the variables alone do what the network does, and what a readout may see beside them."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from tests.lenses.latent.conftest import DT, INPUTS, K, N, network_of, random_unit
+
+import recurvature as rc
+from recurvature import latent
+from recurvature._errors import InputError
+from recurvature.systems import ActivatedReadout, Euler, FunctionMap, LinearReadout, Network, simulate
+
+
+@pytest.mark.parametrize("form", ["rate", "current"])
+def test_variables_run_alone_are_those_of_the_network(form, drive):
+    network = network_of(random_unit(form))
+    found = latent.closure(network, drive)
+    assert np.abs(np.asarray(found.alone)).max() > 0.2
+    # the bound of the theorem in float64: rounding of forty steps of sums over forty units
+    assert found.error <= 1e-12
+    assert found.relative_error == pytest.approx(found.error / np.abs(np.asarray(found.alone)).max())
+    if form == "rate":
+        states = np.asarray(simulate(network, jnp.asarray(drive)).states)
+        encoding = np.asarray(random_unit().encoding)
+        seen = states @ (np.linalg.pinv(encoding) @ encoding)
+        expected = 1 - (seen**2).sum(-1) / (states**2).sum(-1)
+        np.testing.assert_allclose(found.outside, expected, atol=1e-12)
+
+
+def test_variables_close_in_float32(drive):
+    network = rc.cast(network_of(random_unit()), jnp.float32)
+    # forty steps in float32, whose unit is 6e-8, of sums over forty units
+    assert latent.closure(network, drive).error <= 5e-6
+
+
+def test_units_of_unequal_time_constants_do_not_close(drive):
+    """The equation of the variables needs one time constant: with several the variables part from it at once."""
+    unit = random_unit()
+    m, n, w, b = (np.asarray(a) for a in (unit.embedding, unit.encoding, unit.flow.input_weights, unit.flow.bias))
+
+    def run(share):
+        r, kappa, apart = np.zeros(N), np.zeros(K), []
+        for u in drive[0]:
+            r = r + share * (np.tanh(m @ (n @ r) + w @ u + b) - r)
+            kappa = kappa + share.mean() * (n @ np.tanh(m @ kappa + w @ u + b) - kappa)
+            apart.append(np.abs(n @ r - kappa).max())
+        return max(apart)
+
+    # rounding, and a change of the variables that any plot shows
+    assert run(np.full(N, DT)) < 1e-13
+    assert run(DT * np.linspace(0.5, 1.5, N)) > 0.01
+    flow = FunctionMap(lambda x, u: x, N, INPUTS)
+    with pytest.raises(InputError, match="share one time constant"):
+        latent.unit(flow)
+
+
+@pytest.mark.parametrize("form", ["rate", "current"])
+def test_a_network_of_the_variables_alone_has_the_outputs_of_the_network(form, drive):
+    unit = random_unit(form)
+    network = network_of(unit, outputs=2)
+    if form == "rate":
+        weight = jnp.asarray(np.random.default_rng(0).normal(size=(2, K))) @ unit.encoding
+        network = Network(network.system, ActivatedReadout(weight, jnp.ones(2), "tanh"), network.x0)
+    small = latent.latent_network(network)
+    assert small.system.state_size == (K if form == "rate" else K + INPUTS + 1)
+    one, other = (np.asarray(simulate(each, jnp.asarray(drive)).outputs) for each in (small, network))
+    # as above
+    np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_a_readout_outside_the_encoding_has_no_network_of_variables():
+    with pytest.raises(InputError, match=r"outside the encoding.*latent\.extend"):
+        latent.latent_network(network_of(random_unit()))
+    gated = rc.systems.GatedReadout(
+        jnp.ones((2, N)), jnp.ones((2, N)), jnp.zeros(2), jnp.zeros(2), jnp.ones((1, 2)), jnp.zeros(1)
+    )
+    unit = random_unit()
+    with pytest.raises(InputError, match="need a linear readout"):
+        latent.latent_network(Network(Euler(unit.flow, DT), gated, jnp.zeros(N)))
+
+
+def test_readouts_inside_the_encoding_are_readouts_of_the_variables():
+    unit, rng = random_unit(), np.random.default_rng(0)
+    inside = rng.normal(size=(2, K)) @ np.asarray(unit.encoding)
+    found = latent.readout_equivalence(unit, inside)
+    assert found.equivalent
+    rates = rng.normal(size=(5, N))
+    # a projection
+    np.testing.assert_allclose(rates @ inside.T, unit.project(jnp.asarray(rates)) @ found.latent_weight.T, atol=1e-12)
+
+
+def test_two_states_of_equal_variables_give_other_outputs_by_the_stated_gap():
+    unit, rng = random_unit(), np.random.default_rng(1)
+    weight, rates = rng.normal(size=(2, N)), rng.normal(size=N)
+    found = latent.readout_equivalence(unit, weight)
+    assert not found.equivalent
+    encoding = np.asarray(unit.encoding)
+    full = np.eye(N) - np.linalg.pinv(encoding) @ encoding
+    for row, witness, gap in zip(weight, found.witness, found.gap, strict=True):
+        other = rates + witness
+        # projections of forty numbers, against the pseudo-inverse multiplied out
+        np.testing.assert_allclose(encoding @ other, encoding @ rates, atol=1e-12)
+        np.testing.assert_allclose(row @ (other - rates), gap, rtol=1e-12)
+        np.testing.assert_allclose(gap, ((full @ row) ** 2).sum(), rtol=1e-12)
+
+
+# ---- approximation
+
+
+def oscillator(kappa, u):
+    """Van der Pol's."""
+    return jnp.stack([kappa[1], (1 - kappa[0] ** 2) * kappa[1] - kappa[0]])
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(0).uniform([-3, -4], [3, 4], (600, 2))
+
+
+@pytest.fixture(scope="module")
+def unit(samples):
+    """Sixty units that oscillate on five time constants."""
+    return latent.approximate(oscillator, samples, units=100, key=rc.key(1), slowness=5.0, gain=0.5)
+
+
+@pytest.mark.parametrize("slowness", [1.0, 50.0])
+def test_more_units_follow_a_wanted_flow_better(samples, slowness):
+    few, many = (latent.approximate(oscillator, samples, units=n, key=rc.key(0), slowness=slowness) for n in (25, 100))
+    # smooth fields are fitted faster than by any fixed power of the number of units; three is far below
+    assert many.field_error < few.field_error / 3
+    assert many.field_error < 0.01
+
+
+def test_a_unit_follows_the_wanted_flow_in_time(unit):
+    """Against SciPy's solution of the wanted equation, on the attractor for two thirds of its period."""
+    made, slowness = unit.unit(), 5.0
+    assert unit.field_error < 1e-3
+    m, n, b = (np.asarray(a) for a in (made.embedding, made.encoding, made.flow.bias))
+    times = np.linspace(0, 4 * slowness, 40)
+    options = {"t_eval": times, "rtol": 1e-9, "atol": 1e-10}
+    wanted = lambda t, k: np.asarray([k[1], (1 - k[0] ** 2) * k[1] - k[0]]) / slowness  # noqa: E731
+    full = lambda t, r: np.tanh(m @ (n @ r) + b) - r  # noqa: E731
+    start = np.tanh(m @ [2.0, 0.0] + b)
+    first = solve_ivp(wanted, (0, times[-1]), n @ start, **options).y
+    second = n @ solve_ivp(full, (0, times[-1]), start, **options).y
+    # the error of the field, over the four time constants of a stable cycle that it adds up in
+    assert np.abs(first - second).max() < 4 * unit.field_error * np.abs(first).max() * 5
+
+
+def test_an_extended_unit_reads_a_product_linearly_and_forgets_offsets(unit, samples):
+    product = lambda kappa: kappa[0] * kappa[1:]  # noqa: E731
+    made = unit.unit(dt=0.05)
+    found = latent.extend(made, product, samples, ridge=1e-14)
+    bigger = latent.extended_unit(made, found)
+    assert bigger.connectivity.rank == 3
+    # the outputs drive no unit
+    np.testing.assert_allclose(bigger.connectivity.dense(), made.connectivity.dense(), atol=1e-13)
+    weight, start = np.asarray(found.weight), np.asarray(made.rates(jnp.asarray([2.0, 0.0])))
+    network, none = network_from(bigger, start), jnp.zeros((1, 100, 0))
+    kick = np.linalg.lstsq(np.asarray(bigger.encoding), [0.0, 0.0, 1.0], rcond=None)[0]
+    runs = [np.asarray(simulate(network_from(bigger, s), none).states)[0] for s in (start, start + kick)]
+    kappas = runs[0] @ np.asarray(made.encoding).T
+    y, offset = runs[0] @ weight.T, (runs[1] - runs[0]) @ weight.T
+    true = (kappas[:, 0] * kappas[:, 1])[:, None]
+    # the slope of Euler steps is the flow's to half a step; the fit's own error is far below
+    assert np.abs(y - true).max() < 0.05 * np.ptp(true)
+    # an offset fades by the leak alone, in every step: rounding
+    np.testing.assert_allclose(offset[:, 0], (1 - 0.05) ** np.arange(1, 101), atol=1e-9)
+    assert network.readout.weight.shape == (100, 100)
+
+
+def network_from(unit, start):
+    return Network(Euler(unit.flow, unit.dt), LinearReadout(jnp.eye(len(start))), jnp.asarray(start))
+
+
+def test_mistakes_are_named(unit, samples):
+    with pytest.raises(InputError, match="must be one of a rate network"):
+        latent.extend(random_unit("current"), lambda k: k, np.zeros((5, K)))
+    with pytest.raises(InputError, match="`output` must give a vector"):
+        latent.extend(unit.unit(), lambda k: k[0], samples)
+    with pytest.raises(InputError, match="must vary in every coordinate"):
+        latent.approximate(oscillator, np.zeros((20, 2)), units=5, key=rc.key(0))
+    with pytest.raises(InputError, match="`ridge` must be"):
+        latent.approximate(oscillator, samples, units=5, key=rc.key(0), ridge=-1.0)
+    with pytest.raises(InputError, match="`held_out` must leave"):
+        latent.approximate(oscillator, samples, units=5, key=rc.key(0), held_out=2.0)
