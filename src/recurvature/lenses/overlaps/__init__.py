@@ -21,11 +21,17 @@ from recurvature.lenses.overlaps.curriculum import noise_phase as noise_phase
 from recurvature.lenses.overlaps.descent import Rule as Rule
 from recurvature.lenses.overlaps.descent import follow as follow
 from recurvature.lenses.overlaps.descent import symmetric_gradient as symmetric_gradient
+from recurvature.lenses.overlaps.drift import Conserved as Conserved
+from recurvature.lenses.overlaps.drift import conserved as conserved
+from recurvature.lenses.overlaps.drift import conserved_step as conserved_step
+from recurvature.lenses.overlaps.drift import noise_drift as noise_drift
 from recurvature.lenses.overlaps.extract import Stack as Stack
 from recurvature.lenses.overlaps.extract import block_rates as block_rates
 from recurvature.lenses.overlaps.extract import extract as extract
 from recurvature.lenses.overlaps.extract import input_rows as input_rows
 from recurvature.lenses.overlaps.extract import stacked as stacked
+from recurvature.lenses.overlaps.extrapolate import Extrapolation as Extrapolation
+from recurvature.lenses.overlaps.extrapolate import extrapolate as extrapolate
 from recurvature.lenses.overlaps.full import UnitLearning as UnitLearning
 from recurvature.lenses.overlaps.full import descend_units as descend_units
 from recurvature.lenses.overlaps.gram import gram as gram

@@ -1,5 +1,6 @@
 r"""What gradient flow keeps: the spectrum of $JS$ for linear networks, the gauge charges for all."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,6 +12,8 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_choice, check_count
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, function_relevant
+from recurvature.lenses.overlaps.descent import Rule
+from recurvature.lenses.overlaps.full import UnitLearning
 from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, to_pairs
 from recurvature.lenses.overlaps.learning import Learning
 
@@ -20,7 +23,9 @@ class Invariants(AbstractResult):
 
     `spectrum` is that of $JS$: the P eigenvalues of $(AA^\top-BB^\top)/N$ that can differ from zero, real, the largest
     first. `charge` is $\sigma_{UU}-\sigma_{VV}$. Gradient flow keeps both for linear units, `charge` alone for
-    nonlinear ones; with rates that differ from block to block it keeps neither as it stands.
+    nonlinear ones. Where vectors learn at rates $\Lambda$ that differ, it keeps the same of $J\Lambda^{-1}S$ and
+    $\sigma_{UU}/\lambda_U-\sigma_{VV}/\lambda_V$ instead, and these are given; NaN where they need the rate of a frozen
+    block (docs eq. O.42).
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
@@ -43,16 +48,35 @@ class Invariants(AbstractResult):
         return np.max([np.abs(x).reshape(len(x), -1).max(-1) for x in moved], axis=0)
 
 
-def invariants(source: Overlaps | Learning) -> Invariants:
+def invariants(source: Overlaps | Learning | UnitLearning) -> Invariants:
     """The conserved quantities of a network's overlaps (one step), or along learning."""
-    matrices = np.asarray(source.matrix)[None] if isinstance(source, Overlaps) else source.matrix
-    layout, s = source.layout, np.asarray(matrices)
+    s = np.asarray(source.matrix)
+    s, layout = s[None] if s.ndim == 2 else s, source.layout
+    time = np.zeros(1, s.dtype)
+    if isinstance(source, UnitLearning):
+        time = np.asarray(source.count).astype(s.dtype)
+    elif isinstance(source, Learning):
+        time = np.asarray(source.time)
+    weights = weights_of(source.rule.get("blocks") if isinstance(source, Learning) else None, layout)
+    u, v = layout.u, layout.v
+    # a frozen block has an infinite weight: 0 * inf where its overlaps vanish
+    with np.errstate(invalid="ignore"):
+        scaled = s * np.sqrt(weights[:, None] * weights[None, :])
+        charge = s[:, u, u] * weights[u][:, None] - s[:, v, v] * weights[v][:, None]
     return Invariants(
-        time=np.asarray(source.time) if isinstance(source, Learning) else np.zeros(1, s.dtype),
-        spectrum=signed_spectrum(s, layout),
-        charge=s[:, layout.u, layout.u] - s[:, layout.v, layout.v],
+        time=time,
+        spectrum=signed_spectrum(scaled.astype(s.dtype), layout),
+        charge=np.where(np.isfinite(charge), charge, np.nan).astype(s.dtype),
         columns=layout.columns,
     )
+
+
+def weights_of(blocks: Sequence[float] | None, layout: Layout) -> Float[np.ndarray, " a"]:
+    r"""The diagonal of $\Lambda^{-1}$ for the blocks of a `Rule`: infinite where frozen, 1 where there are none."""
+    if blocks is None:
+        return np.ones(layout.size)
+    factors = np.asarray(Rule(1.0, tuple(map(float, blocks))).factors(layout, float))
+    return np.where(factors > 0, 1 / np.where(factors > 0, factors, 1), np.inf)
 
 
 def signed_spectrum(overlaps: Float[np.ndarray, "*step a a"], layout: Layout) -> Float[np.ndarray, "*step a"]:
