@@ -12,6 +12,7 @@ from recurvature._errors import InputError, check_positive, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics.fixed_points import SUSSILLO
 from recurvature.dynamics.rate import AbstractRate, latent_rate, rate_of
+from recurvature.dynamics.starts import latent_of
 from recurvature.systems.base import AbstractSystem, Network
 
 Range = tuple[float | int, float | int]
@@ -103,6 +104,20 @@ def flow_field(
         inputs=np.asarray(rate.inputs),
         plane=chosen.name,
     )
+
+
+def plane_coordinates(
+    network: Network | AbstractSystem, field: FlowField, states: Float[Any, "point n"]
+) -> Float[np.ndarray, "point i"]:
+    """Where states stand in the plane of a flow field: their latent variables, or their least-squares coordinates."""
+    rate = rate_of(network, field.inputs)
+    rows = np.asarray(states, rate.inputs.dtype)
+    check_shape("states", rows, (None, rate.system.state_size))
+    latent = latent_rate(rate) if field.plane == "latent" else None
+    if latent is not None:
+        return latent_of(latent, rate, rows)
+    check_shape("field.origin", field.origin, (rate.system.state_size,))
+    return (rows - np.asarray(field.origin)) @ np.linalg.pinv(np.asarray(field.axes))
 
 
 def _plane_and_field(rate: Any, plane: Any, dtype: Any) -> tuple[Plane, AbstractRate]:

@@ -1,5 +1,10 @@
 """Figures: each takes a result and gives axes of a figure made without pyplot (`axes.get_figure().savefig(path)`)."""
 
+from recurvature.figures.dynamics.branches import bifurcations as bifurcations
+from recurvature.figures.dynamics.branches import eigenvalues as eigenvalues
+from recurvature.figures.dynamics.branches import lyapunov as lyapunov
+from recurvature.figures.dynamics.flow import flow as flow
+from recurvature.figures.dynamics.flow import flows as flows
 from recurvature.figures.learning import training as training
 from recurvature.figures.story import overview as overview
 from recurvature.figures.superposition.directions import angle_distribution as angle_distribution

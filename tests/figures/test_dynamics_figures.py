@@ -1,0 +1,147 @@
+"""Figures of flows, branches and spectra: readable, and what is drawn is what the result holds."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from tests.figures.drawing import Seen, figure_of, look_at
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.dynamics import LyapunovSpectrum
+from recurvature.figures.dynamics.branches import _stretches
+from recurvature.figures.dynamics.marks import POINTS, SPECIALS
+from recurvature.figures.style import FULL
+from recurvature.systems import FunctionFlow, LeakyCurrent, LowRank
+
+figures, dynamics = rc.figures, rc.dynamics
+
+
+@functools.cache
+def network() -> LeakyCurrent:
+    """Rank 2, with stable points, saddles and a repeller."""
+    left = np.random.default_rng(0).standard_normal((40, 2))
+    return LeakyCurrent(LowRank(jnp.asarray(left), jnp.asarray(2.0 * left)), jnp.asarray(left[:, :1]), jnp.zeros(40))
+
+
+@functools.cache
+def found(level: float) -> tuple:
+    points = dynamics.fixed_points(network(), [level], key=rc.key(0), count=64)
+    field = dynamics.flow_field(network(), [level], extent=((-2.0, 2.0), (-2.0, 2.0)), points=15)
+    return field, points, dynamics.plane_coordinates(network(), field, points.states)
+
+
+@functools.cache
+def branches() -> dynamics.Continuation:
+    return dynamics.continuation(network(), found(0.0)[1].states, (-1.0, 1.0), channel=0)
+
+
+SPECTRUM = LyapunovSpectrum(
+    exponents=np.array([0.1, 0.0, -0.4]),
+    standard_error=np.array([0.01, 0.001, np.nan]),
+    final_state=np.zeros(3),
+    steps=100,
+    step=1.0,
+    status="ok",
+)
+
+
+def pair() -> list:
+    fields, points, at = zip(found(0.0), found(0.5), strict=True)
+    return figures.flows(fields, points=points, at=at, titles=["no input", "input 0.5"])
+
+
+DRAWN = {
+    "flow": (lambda: figures.flow(found(0.0)[0], points=found(0.0)[1], at=found(0.0)[2]), "$\\kappa_1$"),
+    "flows": (pair, "input 0.5"),
+    "bifurcations": (lambda: figures.bifurcations(branches()), "input 1"),
+    "one unit": (lambda: figures.bifurcations(branches(), along=3), "state of unit 3"),
+    "spectrum": (lambda: figures.eigenvalues(found(0.0)[1]), "real part (1/τ)"),
+    "spectra": (lambda: figures.eigenvalues(branches()), "imaginary part (1/τ)"),
+    "exponents": (lambda: figures.lyapunov(SPECTRUM), "1/τ, or 1/step"),
+}
+
+
+@functools.cache
+def seen(name: str) -> Seen:
+    figure = figure_of(DRAWN[name][0]())
+    FigureCanvasAgg(figure).draw()
+    # a figure wider than a page would be shrunk until its letters are too small
+    assert figure.get_size_inches()[0] <= FULL
+    return look_at(figure)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_are_readable_and_have_units(name: str) -> None:
+    assert any(DRAWN[name][1] in label for label in seen(name).labels), seen(name).labels
+    assert not seen(name).outside
+    assert not seen(name).touching
+
+
+def marked(ax, style) -> np.ndarray:
+    """Where marks of one style stand."""
+    wanted = (style["marker"], style["markerfacecolor"])
+    lines = [line for line in ax.lines if (line.get_marker(), line.get_markerfacecolor()) == wanted]
+    return np.array([np.ravel(line.get_data()) for line in lines]).reshape(-1, 2)
+
+
+def test_every_point_stands_where_its_latent_variables_are() -> None:
+    field, points, at = found(0.0)
+    ax = figures.flow(field, points=points, at=at)
+    for kind in ("stable", "saddle", "repeller"):
+        wanted = at[[name == kind for name in points.types]]
+        assert len(wanted)
+        np.testing.assert_array_equal(marked(ax, POINTS[kind]), wanted)
+    # x = left kappa without an input, so that kappa is a least-squares solution
+    low = network().connectivity
+    assert isinstance(low, LowRank)
+    np.testing.assert_allclose(np.linalg.pinv(np.asarray(low.left)) @ np.asarray(points.states).T, at.T, atol=1e-9)
+
+
+def test_a_plane_of_states_needs_no_coordinates() -> None:
+    system = FunctionFlow(lambda x, u: x - x**3, 2, 1)
+    points = dynamics.fixed_points(system, [0.0], starts=np.array([[0.9, 0.8], [0.1, 0.0], [5.0, 5.0]]))
+    plane = (np.zeros(2), np.array([[0.0, 1.0], [2.0, 0.0]]))
+    field = dynamics.flow_field(system, [0.0], plane=plane, extent=((-0.5, 1.5), (-0.4, 0.6)), points=5)
+    ax = figures.flow(field, points=points)
+    # the state (1, 1) is the second axis halved and the first
+    np.testing.assert_allclose(marked(ax, POINTS["stable"]), [[1.0, 0.5]], atol=1e-12)
+    np.testing.assert_allclose(dynamics.plane_coordinates(system, field, points.states)[0], [1.0, 0.5], atol=1e-12)
+
+
+def test_special_points_are_marked_where_they_are() -> None:
+    result = branches()
+    ax = figures.bifurcations(result, along=3)
+    folds = result.special_points
+    assert set(result.special_kinds) == {"fold"}
+    wanted = np.stack([result.value[folds], result.states[folds, 3]], 1)
+    np.testing.assert_array_equal(marked(ax, SPECIALS["fold"]), wanted)
+    drawn = [line for line in ax.lines if isinstance(line, Line2D) and len(line.get_xdata()) > 1]
+    solid = sum(len(line.get_xdata()) for line in drawn if line.get_linestyle() == "-")
+    stable = np.asarray(result.stability) == dynamics.TYPES.index("stable")
+    # each stretch of stable points is drawn once, with the special points at its ends
+    assert stable.sum() < solid <= stable.sum() + 2 * len(folds)
+
+
+def test_stretches_share_their_special_points() -> None:
+    #          |  stable  fold  unstable | another branch
+    branch = np.array([0, 0, 0, 0, 0, 1, 1])
+    style = np.array([0, 0, -1, 1, 1, 0, 0])
+    assert _stretches(branch, style) == [(0, 2), (2, 4), (5, 6)]
+    # without a special point between them, stretches of different styles still touch
+    assert _stretches(np.zeros(4, int), np.array([0, 0, 1, 1])) == [(0, 2), (2, 3)]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    field, points, _ = found(0.0)
+    with pytest.raises(InputError, match="plane_coordinates"):
+        figures.flow(field, points=points)
+    with pytest.raises(InputError, match="`titles` must have one entry"):
+        figures.flows([field], titles=["a", "b"])
+    with pytest.raises(InputError, match="from 0 to 39"):
+        figures.bifurcations(branches(), along=40)
+    with pytest.raises(InputError, match="must not be zero"):
+        figures.bifurcations(branches(), along=np.zeros(40))
