@@ -91,9 +91,15 @@ class Census(AbstractResult):
         """The share of the networks of one delay whose loss is within 1 % of that of the best."""
         return float((self.loss[self.places(delay)] <= (1 + NEAR) * self.loss[self.best(delay)]).mean())
 
+    def in_regime(self, delay: int, regime: int) -> Int[np.ndarray, " k"]:
+        """Where the networks of one delay are whose features all are in a regime (a place in `REGIMES`), best first."""
+        places = self.places(delay)
+        inside = (np.asarray(self.regime)[:, places] == regime).all(0) & np.isfinite(self.loss[places])
+        return places[inside][np.argsort(self.loss[places[inside]], kind="stable")]
+
     def reached(self, delay: int, regime: int) -> float:
-        """The share of the networks of one delay of which all features are in one regime (a place in `REGIMES`)."""
-        return float((np.asarray(self.regime)[:, self.places(delay)] == regime).all(0).mean())
+        """The share of the networks of one delay that are in a regime, all features of them."""
+        return len(self.in_regime(delay, regime)) / len(self.places(delay))
 
 
 def error_of_mean(losses: Float[np.ndarray, "repeat *seed"]) -> Float[np.ndarray, "*seed"]:

@@ -4,12 +4,12 @@ Both are made from censuses, one for each density: of populations trained from r
 of populations that follow a dense and a sparse solution from density to density (`branches`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from recurvature._errors import InputError
 from recurvature._result import AbstractResult, Citation, Values
@@ -65,30 +65,26 @@ class PhaseDiagram(AbstractResult):
         return np.abs(np.gradient(mean, np.log(np.asarray(self.density)), axis=0))
 
 
-def phase_diagram(density: Sequence[float], censuses: Sequence[Census]) -> PhaseDiagram:
-    """The phase diagram from one census for each density (any order), all of the same delays and numbers of seeds.
+def phase_diagram(cells: Mapping[float, Census]) -> PhaseDiagram:
+    """The phase diagram from one census for each density, all of the same delays and numbers of seeds.
 
     Raises `InputError` where censuses do not fit each other, or hold several features.
     """
-    densities, censuses = _sorted(density, censuses)
+    densities, censuses = _sorted(cells)
     delays = _common_delays(censuses)
     each = [[_cell(one, int(delay)) for delay in delays] for one in censuses]
     rows = {name: np.array([[cell[name] for cell in row] for row in each]) for name in each[0][0]}
     return PhaseDiagram(density=densities, delay=delays, **rows)
 
 
-def _sorted(density: Sequence[float], censuses: Sequence[Census]) -> tuple[np.ndarray, list[Census]]:
-    values = np.asarray(density, float)
-    if len(values) != len(censuses) or len(values) < 2 or len(np.unique(values)) < len(values):
-        raise InputError(f"two or more different densities need a census each; got {len(values)} and {len(censuses)}.")
-    if not ((values > 0) & (values <= 1)).all():
-        raise InputError(f"`density` must lie in (0, 1]; got {values.tolist()}.")
+def _sorted(cells: Mapping[float, Census]) -> tuple[Float[np.ndarray, " density"], list[Census]]:
+    densities = sorted(cells)
+    if len(densities) < 2 or not 0 < densities[0] <= densities[-1] <= 1:
+        raise InputError(f"a phase diagram needs two or more densities in (0, 1]; got {densities}.")
+    censuses = [cells[density] for density in densities]
     if any(np.asarray(one.stored).shape[0] != 1 for one in censuses):
-        raise InputError(
-            "a phase diagram is of networks with one feature; censuses of several tell more than one cell."
-        )
-    order = np.argsort(values)
-    return values[order], [censuses[i] for i in order]
+        raise InputError("a phase diagram is of networks with one feature: with more, each has a packing of its own.")
+    return np.array(densities), censuses
 
 
 def _common_delays(censuses: list[Census]) -> Int[np.ndarray, " delay"]:
@@ -108,71 +104,62 @@ def _cell(one: Census, delay: int) -> dict[str, np.ndarray]:
 
 
 class Branches(AbstractResult):
-    r"""A dense and a sparse solution followed over densities, on the same samples (docs eq. S.45).
+    r"""A dense and a sparse solution of one delay followed over densities, on the same samples (docs eq. S.45).
 
-    `branch` 0 is dense, 1 is sparse. NaN where no followed network is in the regime of its branch any more: there the
-    branch is lost. `excess` is the loss of the dense one less that of the sparse one.
+    `branch` 0 is dense, 1 is sparse. NaN where a branch was not followed, or no followed network is in its regime any
+    more: there it is lost. `excess` is the loss of the dense one less that of the sparse one.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
 
     density: Float[Values, " density"]
-    delay: Int[Values, " delay"] = eqx.field(metadata={"units": "steps"})
-    loss: Float[Values, "branch density delay"]
-    modulus: Float[Values, "branch density delay"]
-    k_theta: Float[Values, "branch density delay"] = eqx.field(metadata={"units": "deg"})
-    order_parameter: Float[Values, "branch density delay"]
-    excess: Float[Values, "density delay"]
-    excess_error: Float[Values, "density delay"]
+    loss: Float[Values, "branch density"]
+    modulus: Float[Values, "branch density"]
+    k_theta: Float[Values, "branch density"] = eqx.field(metadata={"units": "deg"})
+    order_parameter: Float[Values, "branch density"]
+    excess: Float[Values, " density"]
+    excess_error: Float[Values, " density"]
     """The standard error of `excess`, from differences sample by sample."""
+    delay: int
 
     @property
-    def coexistence(self) -> Float[np.ndarray, "delay bound"]:
+    def coexistence(self) -> tuple[float, float]:
         """The least and the greatest density at which both branches were found; NaN where there is none."""
-        both = np.isfinite(np.asarray(self.excess))
-        spans = [np.asarray(self.density)[column] for column in both.T]
-        return np.array([[span.min(), span.max()] if len(span) else [np.nan, np.nan] for span in spans])
+        both = np.asarray(self.density)[np.isfinite(np.asarray(self.excess))]
+        return (float(both.min()), float(both.max())) if len(both) else (np.nan, np.nan)
 
 
-def branches(density: Sequence[float], dense: Sequence[Census], sparse: Sequence[Census]) -> Branches:
-    """The two branches from a census of each at every density (any order, the same for both).
+def branches(dense: Mapping[float, Census], sparse: Mapping[float, Census], delay: int) -> Branches:
+    """The two branches of a delay from censuses by density; a branch need not have one at every density of the other.
 
-    Of each delay, the network of least loss among those in the regime of the branch counts. The censuses of one density
-    must come from one key, so that both branches saw the same samples.
+    The network of least loss among those in the regime of the branch counts. Where both have a census, it must come
+    from one key and one loss, so that both saw the same samples.
     """
-    densities, first = _sorted(density, dense)
-    _, second = _sorted(density, sparse)
-    delays = _common_delays(first)
-    if not np.array_equal(delays, _common_delays(second)):
-        raise InputError("both branches must hold the same delays.")
-    rows = [[_pair(a, b, int(delay)) for delay in delays] for a, b in zip(first, second, strict=True)]
-    table = np.array(rows)
-    both = {name: np.moveaxis(table[:, :, i : i + 2], 2, 0) for i, name in zip((0, 2, 4, 6), _FOLLOWED, strict=True)}
-    return Branches(density=densities, delay=delays, excess=table[:, :, 8], excess_error=table[:, :, 9], **both)
+    densities = sorted({*dense, *sparse})
+    if not densities or not 0 < densities[0] <= densities[-1] <= 1:
+        raise InputError(f"branches need censuses at densities in (0, 1]; got {densities}.")
+    rows = {name: np.full((2, len(densities)), np.nan) for name in _FOLLOWED}
+    excess, error = np.full((2, len(densities)), np.nan)
+    for i, density in enumerate(densities):
+        losses = []
+        for branch, (followed, regime) in enumerate(((dense, DENSE), (sparse, SPARSE))):
+            one = followed.get(density)
+            place = None if one is None else _least(one, delay, regime)
+            if one is None or place is None:
+                continue
+            losses.append(np.asarray(one.losses)[:, place])
+            for name, row in rows.items():
+                row[branch, i] = np.asarray(getattr(one, name)).reshape(-1)[place]
+        if len(losses) == 2:
+            difference = losses[0] - losses[1]
+            excess[i], error[i] = difference.mean(), error_of_mean(difference)
+    return Branches(density=np.array(densities), excess=excess, excess_error=error, delay=delay, **rows)
 
 
 _FOLLOWED = ("loss", "modulus", "k_theta", "order_parameter")
 
 
-def _pair(dense: Census, sparse: Census, delay: int) -> list[float]:
-    """The numbers of both branches one after the other, their difference and its error."""
-    found = [(one, _least(one, delay, regime)) for one, regime in ((dense, DENSE), (sparse, SPARSE))]
-    rows = [
-        [np.nan] * 4
-        if place is None
-        else [float(np.asarray(getattr(one, name)).reshape(-1)[place]) for name in _FOLLOWED]
-        for one, place in found
-    ]
-    excess = error = np.nan
-    if found[0][1] is not None and found[1][1] is not None:
-        difference = np.subtract(*(np.asarray(one.losses)[:, place] for one, place in found))
-        excess, error = float(difference.mean()), float(error_of_mean(difference))
-    return [value for pair in zip(*rows, strict=True) for value in pair] + [excess, error]
-
-
 def _least(one: Census, delay: int, regime: int) -> int | None:
-    """The place of the network of least loss of one delay among those in a regime."""
-    places = one.places(delay)
-    inside: Bool[np.ndarray, " k"] = np.asarray(one.regime)[0, places] == regime
-    loss = np.where(inside, one.loss[places], np.inf)
-    return int(places[loss.argmin()]) if np.isfinite(loss).any() else None
+    """The place of the network of least loss of one delay among those in a regime, all of one feature."""
+    places = one.in_regime(delay, regime)
+    return int(places[0]) if len(places) else None

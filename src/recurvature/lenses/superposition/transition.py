@@ -1,5 +1,6 @@
 r"""Where sparse packing takes over from dense: by the crossing of losses, by the best of many seeds, by spread."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import jax.random as jr
@@ -50,16 +51,17 @@ class Transition(AbstractResult):
 
 
 def transition(
-    diagram: PhaseDiagram, branches: Branches | None = None, *, key: PRNGKey, resamples: int = 1000
+    diagram: PhaseDiagram, branches: Sequence[Branches] = (), *, key: PRNGKey, resamples: int = 1000
 ) -> Transition:
-    """The transition at every delay of a phase diagram; with `branches` of the same delays, also by their crossing.
+    """The transition at every delay of a phase diagram; where there are `branches` of it, also by their crossing.
 
     Seeds are resampled independently at every density; the best of a resample is the one of least loss.
     """
     check_count(resamples=resamples)
     delays, density = np.asarray(diagram.delay), np.asarray(diagram.density)
-    if branches is not None and not np.array_equal(delays, np.asarray(branches.delay)):
-        raise InputError(f"`branches` must have the delays of the diagram, {delays.tolist()}.")
+    followed = {each.delay: each for each in branches}
+    if not followed.keys() <= set(delays.tolist()) or len(followed) < len(branches):
+        raise InputError(f"`branches` must be of different delays of the diagram, {delays.tolist()}.")
     psi = _settled(diagram.of_best("order_parameter"))
     drawn = _best_of_resamples(diagram, resamples, key)
     bounds = [np.percentile(_logistic_centre(density, drawn[:, :, k]), [2.5, 97.5]) for k in range(len(delays))]
@@ -74,30 +76,22 @@ def transition(
         susceptible=density[diagram.susceptibility.argmax(0)],
         steepest=density[diagram.steepness.argmax(0)],
         resamples=resamples,
-        **_crossings(branches, len(delays)),
+        **_crossings([followed.get(int(delay)) for delay in delays]),
     )
 
 
-def _crossings(branches: Branches | None, count: int) -> dict[str, np.ndarray]:
-    """The fields of a transition that branches give."""
-    if branches is None:
-        empty = np.full(count, np.nan)
-        bounds, unknown = np.full((count, 2), np.nan), np.full(count, UNKNOWN)
-        return {
-            "crossing": empty,
-            "crossing_grid": bounds,
-            "crossing_error": empty,
-            "crossing_status": unknown,
-            "coexistence": bounds,
-        }
-    rows = [_crossing(branches, k) for k in range(count)]
+def _crossings(followed: list[Branches | None]) -> dict[str, np.ndarray]:
+    """The fields of a transition that branches give, NaN where there are none."""
+    nowhere = (np.nan, np.nan)
+    rows = [(np.nan, nowhere, np.nan) if one is None else _crossing(one) for one in followed]
     where = np.array([row[0] for row in rows])
+    there = np.array([one is not None for one in followed])
     return {
         "crossing": where,
         "crossing_grid": np.array([row[1] for row in rows]),
         "crossing_error": np.array([row[2] for row in rows]),
-        "crossing_status": np.where(np.isfinite(where), FOUND, NOT_BRACKETED),
-        "coexistence": branches.coexistence,
+        "crossing_status": np.where(np.isfinite(where), FOUND, np.where(there, NOT_BRACKETED, UNKNOWN)),
+        "coexistence": np.array([nowhere if one is None else one.coexistence for one in followed]),
     }
 
 
@@ -145,9 +139,9 @@ def _bracket(density: Float[np.ndarray, " density"], value: Float[np.ndarray, " 
     return (float(density[rises[-1]]), float(density[rises[-1] + 1])) if len(rises) else (np.nan, np.nan)
 
 
-def _crossing(branches: Branches, k: int) -> tuple[float, tuple[float, float], float]:
+def _crossing(branches: Branches) -> tuple[float, tuple[float, float], float]:
     """Where the losses of two branches cross, by a line between two neighbouring densities at which both are known."""
-    excess, error = np.asarray(branches.excess)[:, k], np.asarray(branches.excess_error)[:, k]
+    excess, error = np.asarray(branches.excess), np.asarray(branches.excess_error)
     both = np.isfinite(excess)
     density, excess, error = np.asarray(branches.density)[both], excess[both], error[both]
     low, high = _bracket(density, -excess)
