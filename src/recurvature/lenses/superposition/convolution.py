@@ -1,0 +1,257 @@
+r"""Two ways to pack under a relu readout, and the density at which they cost the same: without samples or training.
+
+The response of two units with a complex pair of eigenvalues has four numbers that matter, and the distribution of what
+is read out is a convolution of as many one-dimensional distributions as there are ages (docs eq. S.72-S.74).
+"""
+
+from typing import ClassVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from recurvature._errors import InputError, NumericalError, check_choice, check_count
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.superposition.models import check_delay
+from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density
+from recurvature.tasks.recall import SUPERPOSITION
+
+TURN = {"dense": 85.0, "sparse": 270.0}
+"""Where the search for each branch starts: the turn over the delay (degrees)."""
+
+
+def rectified_loss(
+    response: Float[Values, " age"],
+    delay: int,
+    density: float,
+    *,
+    amplitude: AbstractAmplitude | None = None,
+    points: int = 4096,
+) -> float:
+    r"""The loss per step of endless recall of one feature under a relu readout, $E(x_{t-k}-[\sum_sa_sx_{t-s}]_+)^2$.
+
+    `response` holds $a_s$ of ages 0 on; older ages count as 0. The distribution of the sum is convolved on `points`
+    points, and the error falls with their square (docs eq. S.72, S.73). `amplitude` is `Uniform()` from 0 to 1 unless
+    given, or any `Uniform` or `Levels`.
+    """
+    a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
+    check_delay(delay, len(a))
+    check_density(density)
+    check_count(points=points)
+    values, chances = _nodes(u)
+    others = np.delete(a, delay)
+    grid, mass = _distribution(others[others != 0], density, u, points)
+    # open with the values of the amplitude, or closed
+    x, chance = np.append(values, 0.0), np.append(density * chances, 1 - density)
+    seen = np.maximum(a[delay] * x[:, None] + grid, 0)
+    return float(chance @ (x**2 - 2 * x * (seen @ mass) + seen**2 @ mass))
+
+
+def _nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
+    if isinstance(u, Levels):
+        return np.asarray(u.values, float), np.full(len(u.values), 1 / len(u.values))
+    if isinstance(u, Uniform):
+        nodes, weights = np.polynomial.legendre.leggauss(48)
+        return u.low + (u.high - u.low) * (nodes + 1) / 2, weights / 2
+    raise InputError(f"`amplitude` must be `Uniform` or `Levels`; got {type(u).__name__}.")
+
+
+def _distribution(
+    a: Float[np.ndarray, " age"], density: float, u: AbstractAmplitude, points: int
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Points, 0 among them, and the chances of the sum of all ages, each spread over its two neighbouring points."""
+    values = np.asarray(u.values if isinstance(u, Levels) else (u.low, u.high) if isinstance(u, Uniform) else ())
+    ends = np.outer(a, np.append(values, 0.0))
+    low, high = ends.min(1, initial=0).sum(), ends.max(1, initial=0).sum()
+    step = max(high - low, 1e-12) / (points - 2 * len(a) - 4)
+    grid = step * (np.arange(points) - np.ceil(-low / step) - len(a) - 1)
+    spread = np.ones(points // 2 + 1, complex)
+    if len(a):
+        wrapped = step * np.fft.fftfreq(points, 1 / points)
+        below = _below(wrapped[None, :], a[:, None], u, step)
+        spread = np.prod(1 - density + density * np.fft.rfft(below, axis=1), axis=0)
+    mass = np.fft.irfft(spread, points)
+    return grid, mass[np.round(grid / step).astype(int) % points]
+
+
+def _below(
+    z: Float[np.ndarray, "1 point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, step: float
+) -> Float[np.ndarray, "age point"]:
+    r"""Chances of the points for $aU$: second differences of $E(z-aU)_+$, so that means are kept (docs eq. S.72)."""
+
+    def reached(z: Float[np.ndarray, "1 point"]) -> Float[np.ndarray, "age point"]:
+        if isinstance(u, Levels):
+            return np.asarray(sum(np.maximum(z - a * value, 0) for value in u.values) / len(u.values))
+        assert isinstance(u, Uniform)
+        ends = np.sort(np.concatenate([a * u.low, a * u.high], axis=1), axis=1)
+        low, high = ends[:, :1], ends[:, 1:]
+        inside = np.clip(z - low, 0, high - low)
+        # beyond the upper end it goes on with slope 1: no difference of squares
+        return inside**2 / (2 * (high - low)) + np.maximum(z - high, 0)
+
+    return (reached(z + step) - 2 * reached(z) + reached(z - step)) / step
+
+
+class SpiralOptimum(AbstractResult):
+    r"""The best response of one branch (docs eq. S.74).
+
+    $a_s = \rho^{s-k}(\alpha\cos(s-k)\theta + \beta\sin(s-k)\theta)$ for ages s from 0 on.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
+
+    response: Float[Values, " age"]
+    loss: float
+    """Over that of silence."""
+    modulus: float
+    k_theta: float = eqx.field(metadata={"units": "deg"})
+    order_parameter: float
+    delay: int
+    density: float
+    branch: str
+
+    @property
+    def parameters(self) -> Float[np.ndarray, " parameter"]:
+        r"""$\rho$, $k\theta$ (degrees), $\alpha$ and $\beta$, from which a search at another density may start."""
+        k, a = self.delay, np.asarray(self.response)
+        angle = np.deg2rad(self.k_theta / k)
+        beta = (a[k + 1] / self.modulus - a[k] * np.cos(angle)) / np.sin(angle)
+        return np.array([self.modulus, self.k_theta, a[k], beta])
+
+
+def spiral_optimum(
+    delay: int,
+    density: float,
+    branch: str,
+    *,
+    start: SpiralOptimum | None = None,
+    amplitude: AbstractAmplitude | None = None,
+    ages: int = 40,
+    points: int = 4096,
+) -> SpiralOptimum:
+    r"""The least `rectified_loss` of two units near a `branch`, `dense` or `sparse`, by descent from `start`.
+
+    Every response of two units with a complex pair is one of these, under any readout, tied or not. A descent may leave
+    a branch that is no longer a minimum: `k_theta` and `order_parameter` say where it ended. Raises `NumericalError`
+    where it does not converge.
+    """
+    import scipy.optimize
+
+    check_choice("branch", branch, TURN)
+    if delay < 1:
+        raise InputError(f"`delay` must be at least 1; got {delay}. Without one there is nothing to turn.")
+    check_delay(delay, ages)
+    begin = np.array([0.8 if branch == "dense" else 0.55, TURN[branch], 0.9, 0.0])
+    if start is not None:
+        begin = start.parameters
+    u = Uniform() if amplitude is None else amplitude
+    silence = density * u.square
+
+    def lost(free: Float[np.ndarray, " parameter"]) -> float:
+        return rectified_loss(_spiral(free, delay, ages), delay, density, amplitude=u, points=points) / silence
+
+    # the logit of the modulus keeps it below 1; one unit of every number is a change of the same order
+    free = np.array([np.log(begin[0] / (1 - begin[0])), np.deg2rad(begin[1]), begin[2], begin[3]])
+    # the loss bends sharply where a projection changes its sign, which a simplex does not mind
+    sides = np.diag([0.2, 0.1, 0.1, 0.1]) * (1.0 if start is None else 0.3)
+    simplex = free + np.concatenate([np.zeros((1, 4)), sides])
+    options = {"initial_simplex": simplex, "xatol": 1e-4, "fatol": 1e-8, "maxfev": 2000}
+    found = scipy.optimize.minimize(lost, free, method="Nelder-Mead", options=options)
+    if not found.success:
+        raise NumericalError(
+            f"no descent converged for `delay` {delay}, `density` {density}, `branch` {branch}.", found
+        )
+    return _summary(found.x, float(found.fun), delay, density, branch, ages)
+
+
+def _spiral(free: Float[np.ndarray, " parameter"], delay: int, ages: int) -> Float[np.ndarray, " age"]:
+    later = np.arange(ages) - delay
+    angle, modulus = later * free[1] / delay, 1 / (1 + np.exp(-free[0]))
+    return modulus**later * (free[2] * np.cos(angle) + free[3] * np.sin(angle))
+
+
+def _summary(
+    free: Float[np.ndarray, " parameter"], loss: float, delay: int, density: float, branch: str, ages: int
+) -> SpiralOptimum:
+    a = _spiral(free, delay, ages)
+    younger = a[:delay]
+    return SpiralOptimum(
+        response=a,
+        loss=loss,
+        modulus=float(1 / (1 + np.exp(-free[0]))),
+        k_theta=float(np.rad2deg(free[1])),
+        order_parameter=float((np.minimum(younger, 0) ** 2).sum() / (younger**2).sum()),
+        delay=delay,
+        density=density,
+        branch=branch,
+    )
+
+
+class Crossing(AbstractResult):
+    """Where the best dense and the best sparse response of two units cost the same (docs eq. S.74).
+
+    Dimension `branch`: dense, sparse. Both are minima at the crossing, on either side of a jump: a first-order
+    transition.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
+
+    density: float
+    """Of the transition, known to `tolerance`: sparser than that the sparse packing costs less."""
+    tolerance: float
+    loss: Float[Values, " branch"]
+    modulus: Float[Values, " branch"]
+    k_theta: Float[Values, " branch"] = eqx.field(metadata={"units": "deg"})
+    order_parameter: Float[Values, " branch"]
+    delay: int
+
+
+def crossing(
+    delay: int,
+    *,
+    between: tuple[float, float] = (0.1, 0.7),
+    tolerance: float = 1e-3,
+    amplitude: AbstractAmplitude | None = None,
+    ages: int = 40,
+    points: int = 2048,
+) -> Crossing:
+    """The density of the transition between dense and sparse packing of two units, from the losses of both branches.
+
+    The branches are followed from density to density. Raises `NumericalError` where they do not cross `between` the two
+    densities, or where one of them ends before they do.
+    """
+    import scipy.optimize
+
+    check_delay(delay, ages)
+    last: dict[str, SpiralOptimum] = {}
+
+    def apart(density: float) -> float:
+        for branch in TURN:
+            start = last.get(branch)
+            last[branch] = spiral_optimum(
+                delay, density, branch, start=start, amplitude=amplitude, ages=ages, points=points
+            )
+        return last["dense"].loss - last["sparse"].loss
+
+    ends = [apart(density) for density in sorted(between)]
+    found = None
+    if ends[0] > 0 > ends[1]:
+        found = float(scipy.optimize.brentq(apart, *sorted(between), xtol=tolerance))
+        apart(found)
+    dense, sparse = last["dense"], last["sparse"]
+    if found is None or not dense.k_theta < 180 < sparse.k_theta:
+        raise NumericalError(
+            f"the branches of delay {delay} do not cross between {min(between)} and {max(between)}, or one of them "
+            "ends before: choose `between` closer to the transition.",
+            (dense, sparse),
+        )
+    both = (dense, sparse)
+    return Crossing(
+        density=found,
+        tolerance=tolerance,
+        loss=np.array([one.loss for one in both]),
+        modulus=np.array([one.modulus for one in both]),
+        k_theta=np.array([one.k_theta for one in both]),
+        order_parameter=np.array([one.order_parameter for one in both]),
+        delay=delay,
+    )

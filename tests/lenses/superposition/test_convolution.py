@@ -1,0 +1,96 @@
+"""Rectified losses by convolution: against all windows written out, expansions at small density, and known branches."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.lenses.superposition.conftest import every_sequence
+
+from recurvature._errors import InputError, NumericalError
+from recurvature.lenses.superposition import (
+    TRANSITION,
+    Levels,
+    crossing,
+    order_one,
+    order_two,
+    rectified_loss,
+    spiral_optimum,
+)
+
+RESPONSE = np.array([-2.1, 0.4, 0.9, -0.3, 0.05, -0.6])
+
+
+@pytest.mark.parametrize("values", [(1.0,), (0.3, -0.7)])
+@pytest.mark.parametrize("density", [0.1, 0.8])
+def test_of_a_few_levels_it_is_the_mean_over_all_windows(values, density):
+    x, chance = every_sequence(6, 1, density, values)
+    # a window is written with its youngest input first
+    exact = chance @ (x[:, 2, 0] - np.maximum(x[:, :, 0] @ RESPONSE, 0)) ** 2
+    errors = [
+        abs(rectified_loss(RESPONSE, 2, density, amplitude=Levels(values), points=points) - exact)
+        for points in (1024, 4096)
+    ]
+    # a step of 4/4096, squared, times a few
+    assert errors[1] < 3e-6
+    # of second order in the step: a sixteenth, give or take how the levels lie between the points
+    assert errors[1] < errors[0] / 4
+
+
+def test_of_uniform_amplitudes_it_has_the_known_first_orders():
+    a = RESPONSE[:, None, None]
+    longer = np.concatenate([a, np.zeros_like(a)])
+    ends = len(longer)
+    # the loss per step is what one more step adds, once no age is left out
+    first = float(order_one(jnp.asarray(longer), 2) - order_one(jnp.asarray(longer[:-1]), 2))
+    second = order_two(longer[:, 0, 0], 2) - order_two(longer[: ends - 1, 0, 0], 2)
+    left = [
+        (rectified_loss(RESPONSE, 2, p, points=2**15) - first * p - second * p**2) / p**3 for p in (0.08, 0.04, 0.02)
+    ]
+    # a third order remains: the quotient settles, and its changes halve
+    assert abs(left[2] - left[1]) < 0.15 * abs(left[2])
+    np.testing.assert_allclose((left[0] - left[1]) / (left[1] - left[2]), 2, rtol=0.25)
+
+
+def test_tiny_projections_and_none_at_all_cost_what_they_must():
+    alone = rectified_loss(np.array([0.0, 0.0, 1.0]), 2, 0.3)
+    # the feature itself, read out in full
+    assert alone == pytest.approx(0, abs=1e-12)
+    half = rectified_loss(np.array([0.0, 0.0, 0.5, 1e-13]), 2, 0.3)
+    # a quarter of the square of a uniform amplitude
+    assert half == pytest.approx(0.3 / 12, rel=1e-9)
+
+
+def test_dense_and_sparse_branches_are_minima_on_either_side_of_a_jump():
+    dense, sparse = (spiral_optimum(3, 0.495, branch, points=512, ages=24) for branch in ("dense", "sparse"))
+    # found by training networks: 0.785, 0.623 and turns of 91 and 270 degrees, to a hundredth and two degrees
+    assert dense.modulus == pytest.approx(0.785, abs=0.01)
+    assert sparse.modulus == pytest.approx(0.63, abs=0.015)
+    assert dense.k_theta == pytest.approx(91, abs=2)
+    assert sparse.k_theta == pytest.approx(271, abs=2)
+    assert dense.order_parameter < 0.2 < 0.9 < sparse.order_parameter
+    # the two cost the same there, to a thousandth
+    assert dense.loss == pytest.approx(sparse.loss, abs=2e-3)
+    # a second descent starts where the first one ended
+    np.testing.assert_allclose(dense.parameters[:2], [dense.modulus, dense.k_theta], rtol=1e-12)
+    a = dense.response
+    later, angle = np.arange(24) - 3, np.deg2rad(dense.k_theta / 3)
+    wave = dense.parameters[2] * np.cos(later * angle) + dense.parameters[3] * np.sin(later * angle)
+    np.testing.assert_allclose(dense.modulus**later * wave, a, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", sorted(TRANSITION))
+def test_the_table_of_transitions_is_that_of_the_exact_losses(delay):
+    known = TRANSITION[delay]
+    found = crossing(delay, between=(known - 0.05, known + 0.05))
+    # what the table claims of itself, a hundredth
+    assert found.density == pytest.approx(known, abs=0.01)
+    np.testing.assert_allclose(found.loss[0], found.loss[1], rtol=2e-3)
+
+
+def test_what_has_no_transition_is_refused():
+    with pytest.raises(InputError, match="`branch` must be one of dense, sparse; got 'alternating'"):
+        spiral_optimum(3, 0.1, "alternating")
+    with pytest.raises(InputError, match="`delay` must be at least 1"):
+        spiral_optimum(0, 0.1, "dense")
+    with pytest.raises(NumericalError, match=r"do not cross between 0\.6 and 0\.65"):
+        crossing(2, between=(0.6, 0.65), points=256, ages=12)
