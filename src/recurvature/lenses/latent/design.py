@@ -15,11 +15,12 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_choice, check_count, check_positive
+from recurvature._errors import InputError, check_choice, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.error_laws import check_slowness
+from recurvature.lenses.latent.regression import ridge_rows
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit, from_mean_convention
 from recurvature.systems.activations import activation
@@ -93,10 +94,15 @@ def bistable_unit(
     """
     check_count(size=size)
     check_choice("method", method, METHODS)
+    check_choice("phi", phi, ODD)
     check_slowness(slowness, correlation)
     first, second = jr.normal(stream(key, "pairs"), (2, size), float)
     require_float64(pairs=first)
     if method == "least squares":
+        if size > MOST_FITTED:
+            raise InputError(
+                f"`size` must be at most {MOST_FITTED} for a fit; got {size}. Fit hundreds and `tile` them."
+            )
         return _unit(first, _fitted(first, slowness, phi, ridge), phi, dt)
     law = bistable_statistics((slowness,), correlation=correlation, phi=phi)
     m = float(np.asarray(law.embedding_scale)[0]) * first
@@ -110,32 +116,15 @@ def _unit(m: Float[Array, " n"], n: Float[Array, " n"], phi: str, dt: float | No
     return from_mean_convention(m[:, None], n[:, None], phi=phi, dt=dt)
 
 
-def fit_encoding(
-    features: Float[Array, "sample n"], targets: Float[Array, "sample k"], *, ridge: float = 1e-8
-) -> Float[Array, "n k"]:
-    r"""Encoding vectors $n_k$ with $\frac1N\,$`features` $n_k\approx$ `targets`, by ridge regression (docs eq. L.48).
-
-    `ridge` is in units of the mean square of the features. The smaller of the two normal systems is solved.
-    """
-    check_positive(ridge=ridge)
-    samples, size = features.shape
-    penalty = ridge * samples * jnp.mean(features**2)
-    if size <= samples:
-        gram = features.T @ features + penalty * jnp.eye(size)
-        return size * jnp.linalg.solve(gram, features.T @ targets)
-    gram = features @ features.T + penalty * jnp.eye(samples)
-    return size * (features.T @ jnp.linalg.solve(gram, targets))
-
-
-REACH, GRID = 1.5, 151
-"""Latent values at which a designed field is fitted."""
+REACH, GRID, MOST_FITTED = 1.5, 151, 10_000
+"""Latent values at which a designed field is fitted, and the most neurons to fit at once."""
 
 
 def _fitted(m: Float[Array, " n"], slowness: float, phi: str, ridge: float) -> Float[Array, " n"]:
-    check_choice("phi", phi, ODD)
-    kappa = jnp.linspace(-REACH, REACH, GRID)
+    kappa = np.linspace(-REACH, REACH, GRID)
     target = kappa + (kappa - kappa**3) / slowness
-    return fit_encoding(activation(phi)(kappa[:, None] * m), target[:, None], ridge=ridge)[:, 0]
+    rates = np.asarray(activation(phi)(jnp.asarray(kappa)[:, None] * m[None, :]))
+    return jnp.asarray(len(m) * ridge_rows(rates, target[:, None], ridge)[0])
 
 
 @functools.cache

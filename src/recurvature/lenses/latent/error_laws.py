@@ -9,15 +9,18 @@ from typing import Any, ClassVar
 import equinox as eqx
 import numpy as np
 import scipy.special
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
-from recurvature._errors import InputError, check_positive
+from recurvature._errors import InputError, check_positive, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.source import DINC
 
 DECIDED, UNDECIDED = range(2)
 GROWTH_STATUS = ("decided", "undecided")
 """What the numbers in `status` mean: with an error above half of the rate, its sign is not to be relied upon."""
+
+Sizes = Num[np.ndarray, "*size"] | float | int
+"""One value or an array of them; the result has the same shape."""
 
 LARGEST_CV = 0.5
 """Relative error above which the sign of a growth rate is not claimed: at 0.5 a draw in 44 has the other sign."""
@@ -46,18 +49,16 @@ class GrowthRate(AbstractResult):
     statuses: tuple[str, ...] = GROWTH_STATUS
 
 
-def growth_rate_error(
-    size: Float[Any, "*size"] | int, *, slowness: float, correlation: float = 1.0
-) -> Float[np.ndarray, "*size"]:
+def growth_rate_error(size: Sizes, *, slowness: float, correlation: float = 1.0) -> Float[np.ndarray, "*size"]:
     r"""Relative error of the growth rate of `size` sampled neurons, $(1+\beta)\sqrt{(1+\rho^{-2})/N}$ (docs eq. L.44).
 
     Relative to the rate that was asked for; draws of one realised unit may be nearer to or further from that.
     """
-    return _law(slowness, correlation) / np.sqrt(_sizes("size", size))
+    return np.asarray(_law(slowness, correlation) / np.sqrt(_sizes("size", size)))
 
 
 def partial_observation_error(
-    observed: Float[Any, "*size"] | int, *, size: float, slowness: float, correlation: float = 1.0
+    observed: Sizes, *, size: float | int, slowness: float, correlation: float = 1.0
 ) -> Float[np.ndarray, "*size"]:
     r"""Relative error of the growth rate seen in `observed` of `size` neurons (docs eq. L.46).
 
@@ -67,18 +68,18 @@ def partial_observation_error(
     seen = _sizes("observed", observed)
     if not (seen <= size).all():
         raise InputError(f"`observed` must not exceed `size` = {size}; got {observed}.")
-    return _law(slowness, correlation) * np.sqrt(1 / seen - 1 / size)
+    return np.asarray(_law(slowness, correlation) * np.sqrt(1 / seen - 1 / size))
 
 
-def partial_observation_slope(share: Float[Any, "*size"] | float) -> Float[np.ndarray, "*size"]:
+def partial_observation_slope(share: Sizes) -> Float[np.ndarray, "*size"]:
     r"""$d\log e/d\log N_\mathrm{obs} = -\frac12/(1-N_\mathrm{obs}/N)$ at a share of neurons seen (docs eq. L.46)."""
     seen = np.asarray(share, np.float64)
     if not ((seen > 0) & (seen < 1)).all():
         raise InputError(f"`share` must lie between 0 and 1; got {share}.")
-    return -0.5 / (1 - seen)
+    return np.asarray(-0.5 / (1 - seen))
 
 
-def sign_flip_probability(cv: Float[Any, "*size"] | float) -> Float[np.ndarray, "*size"]:
+def sign_flip_probability(cv: Sizes) -> Float[np.ndarray, "*size"]:
     r"""$\Phi(-1/\mathrm{cv})$: how often a Gaussian growth rate has the wrong sign (docs eq. L.45).
 
     For a bistable unit: how often the sampled neurons have one state in place of two.
@@ -87,14 +88,14 @@ def sign_flip_probability(cv: Float[Any, "*size"] | float) -> Float[np.ndarray, 
     if not (error >= 0).all():
         raise InputError(f"`cv` must not be negative; got {cv}.")
     with np.errstate(divide="ignore"):
-        return scipy.special.ndtr(-1 / error)
+        return np.asarray(scipy.special.ndtr(-1 / error))
 
 
 def growth_rate(
     embedding: Float[Any, " n"],
     encoding: Float[Any, " n"],
     *,
-    observed: Int[Any, " observed"] | tuple[int, ...] | None = None,
+    observed: tuple[int, ...] | None = None,
     size: int | None = None,
 ) -> GrowthRate:
     r"""The growth rate $(\hat\sigma-1)/\tau$, $\hat\sigma = \frac1{N_\mathrm{obs}}\sum m_in_i$, with an error bar.
@@ -108,8 +109,9 @@ def growth_rate(
     Raises `InputError` on fewer than 2 neurons, or more than there are.
     """
     m, n = np.asarray(embedding, np.float64), np.asarray(encoding, np.float64)
-    if m.ndim != 1 or m.shape != n.shape or len(m) < 2:
-        raise InputError(f"`embedding` and `encoding` must be vectors of one length >= 2; got {m.shape}, {n.shape}.")
+    if m.ndim != 1 or len(m) < 2:
+        raise InputError(f"`embedding` must be a vector of 2 neurons or more; got shape {m.shape}.")
+    check_shape("encoding", n, m.shape)
     counts = np.atleast_1d(np.asarray(len(m) if observed is None else observed, np.int64))
     most = len(m) if size is None else min(len(m), size)
     if not ((counts >= 2) & (counts <= most)).all():

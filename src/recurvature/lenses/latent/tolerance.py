@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 import scipy.stats
 from jaxtyping import Float, Int
 
@@ -70,52 +71,53 @@ def drift_curve(
     r"""$c + (a_0-c)/(1+(\delta/\delta_\mathrm{tol})^s)$."""
     given = np.asarray(strength, np.float64)
     # the logistic function of a logarithm does not overflow
-    return chance + (baseline - chance) * scipy.stats.logistic.cdf(-steepness * np.log(given / tolerance))
+    return chance + (baseline - chance) * scipy.special.expit(-steepness * np.log(given / tolerance))
 
 
-STEEPEST = np.log(30.0)
-"""Steeper sigmoids are steps between two strengths: their steepness is not measured."""
+PLACES, STEEPNESS = 241, np.geomspace(0.2, 30.0, 61)
+"""Grid of the profile: places over three times the tested range of log strength, and steepness at each. Steeper than
+30 is a step between two strengths, whose steepness nothing measures."""
 
 
 def _fit(
     strength: Float[np.ndarray, " s"], table: Float[np.ndarray, "s restart"], baseline: float, chance: float
 ) -> tuple[float, float, float, float, float]:
+    """Tolerance, both ends of its interval, steepness and residual."""
     span = np.log(strength[-1] / strength[0])
-    places = np.linspace(np.log(strength[0]) - span, np.log(strength[-1]) + span, 241)
-    losses = np.array([_profile(place, strength, table, baseline, chance)[0] for place in places])
-    start = places[losses.argmin()]
-    spacing = places[1] - places[0]
-    bounds = (start - spacing, start + spacing)
-    best = scipy.optimize.minimize_scalar(
-        lambda p: _profile(p, strength, table, baseline, chance)[0], bounds=bounds, method="bounded"
+    places = np.linspace(np.log(strength[0]) - span, np.log(strength[-1]) + span, PLACES)
+    limits = places[0], places[-1]
+    losses = _losses(strength, table, places, baseline, chance)
+    row, column = np.unravel_index(losses.argmin(), losses.shape)
+    best = scipy.optimize.least_squares(
+        lambda p: (table - drift_curve(strength, *np.exp(p), baseline, chance)[:, None]).ravel(),
+        (places[row], np.log(STEEPNESS[column])),
+        bounds=((limits[0], np.log(STEEPNESS[0])), (limits[1], np.log(STEEPNESS[-1]))),
     )
-    place, loss = (best.x, best.fun) if best.fun < losses.min() else (start, losses.min())
+    place, loss = float(best.x[0]), 2 * float(best.cost)
     free = table.size - 2
     # a floor for accuracies that a sigmoid meets exactly: a count of steps is no finer than that
-    floor = table.size * 1e-6
-    allowed = (loss + floor) * (1 + scipy.stats.f.ppf(0.95, 1, free) / free)
-    inside = np.flatnonzero(losses <= allowed)
-    low, high = (places[inside[0]], places[inside[-1]]) if len(inside) else (place, place)
-    low, high = min(low - spacing, place), max(high + spacing, place)
-    ends = (0.0 if low < places[0] else np.exp(low), np.inf if high > places[-1] else np.exp(high))
-    steepness = _profile(place, strength, table, baseline, chance)[1]
-    return float(np.exp(place)), float(ends[0]), float(ends[1]), steepness, float(np.sqrt(loss / table.size))
+    allowed = (loss + table.size * 1e-6) * (1 + scipy.stats.f.ppf(0.95, 1, free) / free)
+    low, high = place, place
+    # twice: coarse over everything, then fine where the first look ended
+    for _ in range(2):
+        inside = places[_losses(strength, table, places, baseline, chance).min(1) <= allowed]
+        low, high = min([place, *inside]), max([place, *inside])
+        places = np.linspace(low - span / 40, high + span / 40, PLACES)
+    ends = np.exp(low) if low > limits[0] else 0.0, np.exp(high) if high < limits[1] else np.inf
+    rest = float(np.sqrt(loss / table.size))
+    return float(np.exp(place)), float(ends[0]), float(ends[1]), float(np.exp(best.x[1])), rest
 
 
-def _profile(
-    place: float,
+def _losses(
     strength: Float[np.ndarray, " s"],
     table: Float[np.ndarray, "s restart"],
+    places: Float[np.ndarray, " p"],
     baseline: float,
     chance: float,
-) -> tuple[float, float]:
-    """The least sum of squares over steepness, for a given log tolerance, and that steepness."""
-
-    def loss(log_steepness: float) -> float:
-        curve = drift_curve(strength, float(np.exp(place)), float(np.exp(log_steepness)), baseline, chance)
-        return float(((table - curve[:, None]) ** 2).sum())
-
-    best = scipy.optimize.minimize_scalar(
-        loss, bounds=(np.log(0.2), STEEPEST), method="bounded", options={"xatol": 1e-3}
-    )
-    return float(best.fun), float(np.exp(best.x))
+) -> Float[np.ndarray, "p q"]:
+    """Sums of squares for every place and steepness."""
+    distance = np.log(strength) - places[:, None, None]
+    curves = chance + (baseline - chance) * scipy.special.expit(-STEEPNESS[:, None] * distance)
+    # around the mean of the restarts, whose own spread no curve changes
+    mean, spread = table.mean(1), float(((table - table.mean(1, keepdims=True)) ** 2).sum())
+    return table.shape[1] * ((mean - curves) ** 2).sum(-1) + spread
