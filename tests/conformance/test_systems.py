@@ -32,6 +32,8 @@ from recurvature.systems import (
     FunctionMap,
     LatentFlow,
     LinearReadout,
+    MultiSynapse,
+    MultiSynapseLatentFlow,
     Network,
     PulsedInputs,
     Stack,
@@ -69,6 +71,12 @@ def latent_network(form: type) -> Network:
     return Network(FilteredLatentFlow(network.system, rest), network.readout, jnp.full(5, 0.3))
 
 
+def multi_synapse_latent() -> Network:
+    flow = made("multi-synapse", rank=2, dt=None)().system
+    assert isinstance(flow, MultiSynapse)
+    return Network(MultiSynapseLatentFlow(flow), LinearReadout(jnp.ones((1, 4))), jnp.full(4, 0.1))
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
     **{name: made(name) for name in CONSTRUCTORS},
     "leaky-current, low rank, relu": made("leaky-current", rank=2, phi="relu"),
@@ -77,6 +85,8 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "linear, activated readout": lambda: activated(8),
     "function map": lambda: function_network(FunctionMap, 6),
     "function flow": lambda: function_network(FunctionFlow, 7),
+    "multi-synapse, sum": made("multi-synapse", combine="sum", phis=("tanh", "relu", "identity")),
+    "multi-synapse latent flow": lambda: multi_synapse_latent(),
     "latent flow": lambda: latent_network(LatentFlow),
     "filtered latent flow": lambda: latent_network(FilteredLatentFlow),
 }

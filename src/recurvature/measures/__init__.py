@@ -11,6 +11,8 @@ from recurvature.measures.dimension import local_rank as local_rank
 from recurvature.measures.dimension import participation_ratio as participation_ratio
 from recurvature.measures.dimension import two_nn as two_nn
 from recurvature.measures.dimension import variance_dimension as variance_dimension
+from recurvature.measures.sphere import SphereSpectrum as SphereSpectrum
+from recurvature.measures.sphere import sphere_spectrum as sphere_spectrum
 from recurvature.measures.topology import PERSISTENCE_STATUS as PERSISTENCE_STATUS
 from recurvature.measures.topology import Persistence as Persistence
 from recurvature.measures.topology import bottleneck as bottleneck

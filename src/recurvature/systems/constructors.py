@@ -7,11 +7,13 @@ from recurvature.systems.gated import gru, lstm
 from recurvature.systems.leaky import leaky_current, leaky_rate
 from recurvature.systems.linear import diagonal, linear, state_space
 from recurvature.systems.preactivation import preactivation
+from recurvature.systems.multi_synapse import multi_synapse
 from recurvature.systems.vanilla import vanilla
 
 CONSTRUCTORS: dict[str, Callable[..., Network]] = {
     "leaky-current": leaky_current,
     "leaky-rate": leaky_rate,
+    "multi-synapse": multi_synapse,
     "vanilla": vanilla,
     "gru": gru,
     "lstm": lstm,
