@@ -1,6 +1,14 @@
 """How a network learns: one network or an ensemble of seeds, by gradient descent through time."""
 
+from recurvature.training.activity import Activity as Activity
+from recurvature.training.activity import sample_activity as sample_activity
+from recurvature.training.alpha_scan import AlphaScan as AlphaScan
+from recurvature.training.alpha_scan import scan_alpha as scan_alpha
 from recurvature.training.checkpoint import TrainingState as TrainingState
+from recurvature.training.cornn import OneStepFit as OneStepFit
+from recurvature.training.cornn import OneStepReport as OneStepReport
+from recurvature.training.cornn import cornn as cornn
+from recurvature.training.cornn_low_rank import cornn_low_rank as cornn_low_rank
 from recurvature.training.ensemble import fit_ensemble as fit_ensemble
 from recurvature.training.ensemble import seed_keys as seed_keys
 from recurvature.training.fit import fit as fit
