@@ -242,7 +242,7 @@ def test_the_sigmoid_that_made_the_numbers_is_found() -> None:
     covered = sum(float(f.low[0]) < 0.4 < float(f.high[0]) for f in found)
     # 19 of 20 intervals in the mean; 14 or fewer would happen once in 3000
     assert covered >= 15
-    # two hundredths of accuracy on slopes of 0.3 a unit of the logarithm, over 36 points and 20 fits: 1 % at three errors
+    # errors of 0.02 on slopes of 0.3 a unit of the logarithm, 36 points, 20 fits: three standard errors are 1 %
     np.testing.assert_allclose(np.mean([f.tolerance[0] for f in found]), 0.4, rtol=0.01)
     np.testing.assert_allclose(np.mean([f.steepness[0] for f in found]), 1.7, rtol=0.03)
     # of 36 points less two that were fitted
