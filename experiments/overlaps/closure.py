@@ -1,0 +1,252 @@
+"""Figures 4 and 8, and how exact the nonlinear theory is: activity, the first step, the course, optimisers."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+import recurvature as rc
+from recurvature import overlaps as ov
+from recurvature.app.claims import Measured
+from recurvature.tasks import AbstractTask, ExponentialFilter, FlipFlop
+
+from .settings import RANK1, Lab, overlaps_of
+
+PHI = "erf"
+START = ov.matrix(RANK1, {"z·m": 0.3, "z·u": 0.4, "v·m": 0.4, "v·u": 0.8, "m·u": 0.2})
+"""Overlaps that learning starts from where several tasks and sizes are compared: rows of unit variance."""
+
+
+def flip_flop(lab: Lab) -> FlipFlop:
+    """The flip-flop of the paper: pulses of ±1 half a tau long, targets of ±1/2, two tau left out after a pulse."""
+    how = lab.settings.flipflop
+    timing: dict[str, Any] = {"dt": how.dt, "steps": round(how.duration / how.dt)}
+    return FlipFlop(bits=1, pulse=0.5, gaps=(4.0, 10.0), settle=2.0, level=0.5, **timing)
+
+
+def _tasks(lab: Lab) -> dict[str, AbstractTask]:
+    """A mild task, a strong one, and a filter of white noise, all short."""
+    steps = lab.settings.closure.steps_of_a_trial
+    dt = 10 / steps
+    short: dict[str, Any] = {"bits": 1, "dt": dt, "steps": steps, "pulse": 0.5}
+    return {
+        "flip-flop of the paper": FlipFlop(gaps=(4.0, 10.0), settle=2.0, level=0.5, **short),
+        "flip-flop of strong pulses": FlipFlop(gaps=(2.0, 5.0), settle=1.0, amplitude=2.0, **short),
+        "filter": ExponentialFilter(dt=dt, steps=steps, input="white"),
+    }
+
+
+def as_data(task: AbstractTask, trials: int, key: Any) -> ov.DataLoss:
+    """A fixed batch of a task in float64."""
+    drawn = task.trials(key, trials)
+    arrays = (jnp.asarray(a, float) for a in (drawn.inputs, drawn.targets, drawn.mask))
+    inputs, targets, mask = arrays
+    return ov.DataLoss(inputs, targets, RANK1, task.dt, mask, PHI)
+
+
+def _course(lab: Lab) -> dict[str, dict[str, Any]]:
+    """For every task and size: how far the overlaps of networks are from those of the theory, and their losses."""
+
+    def compute() -> dict[str, dict[str, Any]]:
+        how, rows = lab.settings.closure, {}
+        for name, task in _tasks(lab).items():
+            loss = as_data(task, how.trials, rc.stream(lab.key, name))
+            options: dict[str, Any] = {"steps": how.steps, "layout": RANK1, "every": how.steps // 5}
+            said = ov.descend(loss, START, how.rate, **options)
+            sizes = {
+                n: _draws(lab, loss, said, n, draws, options) for n, draws in zip(how.units, how.draws, strict=True)
+            }
+            moved = float(np.abs(said.matrix[-1] - said.matrix[0]).max())
+            rows[name] = {"sizes": sizes, "moved": moved, "predicted loss": float(said.loss[-1])}
+        return rows
+
+    return lab.once("course", compute)
+
+
+def _draws(
+    lab: Lab, loss: ov.DataLoss, said: ov.Learning, units: int, draws: int, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Root mean squares over networks of one size whose overlaps are exactly those of the theory at the start."""
+    far, energy, losses = [], [], []
+    for draw in range(draws):
+        theta = ov.vectors(START, RANK1, units, key=rc.stream(lab.key, f"draw {units} {draw}"))
+        learned = ov.descend_units(loss, theta, lab.settings.closure.rate, **options)
+        far.append(np.abs(learned.matrix - said.matrix).max((1, 2)))
+        energy.append(float(ov.closure(theta, loss, key=lab.key).energy_ratio[0]))
+        losses.append(float(learned.loss[-1]))
+    return {
+        "distance": np.sqrt((np.stack(far) ** 2).mean(0)).tolist(),
+        "energy ratio": float(np.mean(energy)),
+        "loss": float(np.mean(losses)),
+    }
+
+
+def course_is_exact_for_many_units(lab: Lab) -> Measured:
+    r"""The distance of the course of learning from the theory, as a power of N, over several tasks."""
+    found, orders, shares, ratios = _course(lab), {}, {}, {}
+    for name, row in found.items():
+        units = list(row["sizes"])
+        far = np.array([row["sizes"][n]["distance"][-1] for n in units])
+        orders[name] = float(np.polyfit(np.log(units), np.log(far), 1)[0])
+        shares[name] = float(far[-1] / row["moved"])
+        ratios[name] = float(far[-1] / far[0] / np.sqrt(units[0] / units[-1]))
+    energy = {name: row["sizes"][max(row["sizes"])]["energy ratio"] for name, row in found.items()}
+    return Measured(
+        {
+            "largest_order": max(orders.values()),
+            "smallest_order": min(orders.values()),
+            "smallest_excess_at_most_units": min(ratios.values()),
+            "largest_distance_over_change": max(shares.values()),
+            "smallest_energy_ratio": min(energy.values()),
+        },
+        {"orders": orders, "distance over change": shares, "energy ratios": energy, "courses": found},
+    )
+
+
+def first_step_is_exact_for_many_units(lab: Lab) -> Measured:
+    """The first velocity of the overlaps of Gaussian networks beside the theory, as a power of N."""
+    how = lab.settings.closure
+    loss = as_data(_tasks(lab)["flip-flop of strong pulses"], how.trials, rc.stream(lab.key, "first step"))
+    rows = {}
+    for units in how.units:
+        found = []
+        for draw in range(8):
+            key = rc.stream(lab.key, f"first step {units} {draw}")
+            # rows drawn independently, not made to have the overlaps: their sample overlaps go into the theory
+            theta = jr.normal(key, (units, RANK1.size), float) @ np.linalg.cholesky(START).T
+            found.append(float(ov.closure(theta, loss, key=key).velocity_defect[0]))
+        rows[units] = float(np.sqrt(np.mean(np.square(found))))
+    order = float(np.polyfit(np.log(list(rows)), np.log(list(rows.values())), 1)[0])
+    return Measured({"order": order, "defect_at_most_units": list(rows.values())[-1]}, {"defects": rows})
+
+
+def effective_activity_is_asymptotic(lab: Lab) -> Measured:
+    """Outputs of Gaussian networks of nonlinear units to one input, beside the effective model, as a power of N."""
+    how = lab.settings.closure
+    loss, rows = as_data(_tasks(lab)["flip-flop of strong pulses"], how.trials, rc.stream(lab.key, "activity")), {}
+    said = jax.vmap(lambda x: ov.respond(jnp.asarray(START), RANK1, x, loss.dt, PHI))(loss.inputs)
+    for units in how.units:
+        errors = []
+        for draw in range(8):
+            key = rc.stream(lab.key, f"activity {units} {draw}")
+            theta = jr.normal(key, (units, RANK1.size), float) @ np.linalg.cholesky(START).T
+            outputs = ov.simulated(theta, RANK1, loss.inputs, loss.dt, PHI)
+            errors.append(float(jnp.mean((outputs - said) ** 2) / jnp.mean(said**2)))
+        rows[units] = float(np.sqrt(np.mean(errors)))
+    order = float(np.polyfit(np.log(list(rows)), np.log(list(rows.values())), 1)[0])
+    return Measured({"order": order, "error_at_most_units": list(rows.values())[-1]}, {"errors": rows})
+
+
+def _flip_flop_learned(lab: Lab) -> dict[str, Any]:
+    """The flip-flop by all units, by the theory, and by descent in the overlaps themselves, on the same trials."""
+
+    def compute() -> dict[str, Any]:
+        how = lab.settings.flipflop
+        loss = as_data(flip_flop(lab), how.batch, rc.stream(lab.key, "flip-flop"))
+        theta = jr.normal(rc.stream(lab.key, "flip-flop vectors"), (how.units, RANK1.size), float)
+        options: dict[str, Any] = {"steps": how.steps, "layout": RANK1, "every": how.steps // 50}
+        start = overlaps_of(theta)
+        return {
+            "loss": loss,
+            "units": ov.descend_units(loss, theta, how.rate, **options),
+            "theory": ov.descend(loss, start, how.rate, **options),
+            "direct": ov.control(loss, start, duration=how.rate * how.steps, layout=RANK1, samples=50, rtol=1e-6),
+        }
+
+    return lab.once("flip-flop learned", compute)
+
+
+def loss_curves_match(lab: Lab) -> Measured:
+    """Losses of all units and of the theory through training on the flip-flop, as shares of the initial loss."""
+    found = _flip_flop_learned(lab)
+    units, theory = np.asarray(found["units"].loss), np.asarray(found["theory"].loss)
+    return Measured(
+        {
+            "largest_gap": float(np.abs(units - theory).max() / units[0]),
+            "loss_left": float(units[-1] / units[0]),
+            "loss_left_of_theory": float(theory[-1] / theory[0]),
+        },
+        {"units": units.tolist(), "theory": theory.tolist()},
+        {"theory": found["theory"]},
+    )
+
+
+def direct_descent_is_another(lab: Lab) -> Measured:
+    """Descent in the overlaps beside the theory: how far their losses are apart, and what moves."""
+    found = _flip_flop_learned(lab)
+    theory, direct = np.asarray(found["theory"].loss), np.asarray(found["direct"].loss)
+    units = np.asarray(found["units"].loss)
+    seen = RANK1.visible("gaussian")
+    moved = ov.to_pairs(np.asarray(found["direct"].matrix), RANK1)
+    return Measured(
+        {
+            "gap_over_gap_of_theory": float(np.abs(direct - units).max() / np.abs(theory - units).max()),
+            "largest_gap": float(np.abs(direct - theory).max() / theory[0]),
+            "largest_move_of_invisible": float(np.abs(moved[-1] - moved[0])[~seen].max()),
+        },
+        {"direct": direct.tolist()},
+        {"direct": found["direct"]},
+    )
+
+
+def effective_model_follows_the_trained_network(lab: Lab) -> Measured:
+    """The trained network on fresh trials, beside the effective model of its own overlaps, and the closure tests."""
+    found = _flip_flop_learned(lab)
+    theta = jnp.asarray(found["units"].vectors[-1])
+    test = as_data(flip_flop(lab), 20, rc.stream(lab.key, "flip-flop test"))
+    outputs = np.asarray(ov.simulated(theta, RANK1, test.inputs, test.dt, PHI))
+    s = jnp.asarray(overlaps_of(theta))
+    said = np.asarray(jax.vmap(lambda x: ov.respond(s, RANK1, x, test.dt, PHI))(test.inputs))
+    closure = ov.closure(found["units"].vectors[[0, -1]], test, key=lab.key)
+    return Measured(
+        {
+            "error_over_outputs": float(np.sqrt(((outputs - said) ** 2).mean() / (outputs**2).mean())),
+            "correlation": float(np.corrcoef(outputs.ravel(), said.ravel())[0, 1]),
+            "excess_kurtosis_of_rows": float(closure.row_kurtosis[-1]),
+        },
+        {
+            "kurtosis": dict(zip(RANK1.columns, np.asarray(closure.kurtosis[-1]).tolist(), strict=True)),
+            "closure defect": np.asarray(closure.closure_defect).tolist(),
+            "energy ratio": np.asarray(closure.energy_ratio).tolist(),
+            "trusted": closure.trusted,
+        },
+        {"closure": closure},
+    )
+
+
+def optimisers_differ(lab: Lab) -> Measured:
+    """The flip-flop by descent of two rates and by Adam: learning, the conserved charge, and how Gaussian rows stay."""
+    how, rows = lab.settings.flipflop, {}
+    rule = ov.BatchLoss(RANK1, how.dt, PHI)
+    loss = ov.TaskLoss(flip_flop(lab), rule, how.batch)
+    keys = jr.split(rc.stream(lab.key, "optimisers"), how.steps)
+    theta = jr.normal(rc.stream(lab.key, "flip-flop vectors"), (how.units, RANK1.size), float)
+    test = as_data(flip_flop(lab), 20, rc.stream(lab.key, "flip-flop test"))
+    for name, optimiser in {
+        "small rate": how.rate,
+        "large rate": how.large_rate,
+        "Adam": optax.adam(how.adam_rate),
+    }.items():
+        run = ov.descend_units(loss, theta, optimiser, steps=how.steps, layout=RANK1, data=keys, every=how.steps // 10)
+        charge = np.asarray(run.of("u·u") - run.of("v·v"))
+        closure = ov.closure(run.vectors[-1], test, key=lab.key)
+        rows[name] = {
+            "drift": float(np.abs(charge - charge[0]).max()),
+            "moved": float(np.abs(np.asarray(run.matrix)[-1] - np.asarray(run.matrix)[0]).max()),
+            "loss": float(closure.loss[0]),
+            "kurtosis": float(closure.row_kurtosis[0]),
+            "outside": float(run.outside[-1]),
+        }
+    share = {name: row["drift"] / row["moved"] for name, row in rows.items()}
+    return Measured(
+        {
+            "drift_of_charge_at_small_rate": rows["small rate"]["drift"],
+            "drift_at_large_over_small_rate": rows["large rate"]["drift"] / rows["small rate"]["drift"],
+            "drift_by_adam_over_small_rate": share["Adam"] / share["small rate"],
+            "largest_loss": max(row["loss"] for row in rows.values()),
+        },
+        rows,
+    )

@@ -1,0 +1,193 @@
+"""Figures 3, 6 and 7: A–B–A, what comes back, what does not, and what noise and Adam make of it."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Float
+
+import recurvature as rc
+from recurvature import overlaps as ov
+from recurvature.app.claims import Measured
+
+from .settings import RANK1, RANK2, A, B, Lab, filter_loss, named, overlaps_of, random_vectors, two_networks
+
+ORDER = (A, B, A, B, A)
+
+
+def _sequence(lab: Lab) -> ov.Curriculum:
+    """Network 2 through A–B–A–B–A by descent, and A with noise on its targets."""
+    how, noise = lab.settings.linear, lab.settings.noise
+
+    def compute() -> ov.Curriculum:
+        phases = [
+            ov.Phase(filter_loss(lab, rate), how.rate, how.return_steps if k else how.first_steps, "AB"[rate == B])
+            for k, rate in enumerate(ORDER)
+        ]
+        return ov.in_turn(two_networks(lab)["network 2"], [*phases, _noisy(lab, noise.steps, 0)], layout=RANK1)
+
+    return lab.once("sequence", compute)
+
+
+def _noisy(lab: Lab, steps: int, seed: int) -> ov.Phase:
+    noise = lab.settings.noise
+    key = rc.stream(lab.key, f"noise {seed}")
+    return ov.noise_phase(filter_loss(lab, A), noise.rate, steps, std=noise.std, key=key)
+
+
+def _trip(lab: Lab) -> ov.RoundTrip:
+    return lab.once(
+        "round trip",
+        lambda: ov.round_trip(
+            filter_loss(lab, A),
+            filter_loss(lab, B),
+            two_networks(lab)["network 2"],
+            duration=30.0,
+            rates=(5e-3, 2.5e-3, 1.25e-3, 6.25e-4),
+            layout=RANK1,
+        ),
+    )
+
+
+def loss_fixes_the_function_alone(lab: Lab) -> Measured:
+    """At a solution: directions of overlap space in which the loss rises, and the gradient of the invisible ones."""
+    sequence = _sequence(lab)
+    found = ov.memory_conditions(filter_loss(lab, A), sequence.end(0), sequence.end(0), RANK1)
+    return Measured(
+        {"directions_fixed": found["function_fixed"], "directions_free": len(RANK1.names) - found["function_fixed"]},
+        {"conditions": found},
+    )
+
+
+def function_follows_the_task(lab: Lab) -> Measured:
+    """The function at the end of every phase, beside the closed form of the task's solution."""
+    sequence, dt, rows = _sequence(lab), lab.settings.linear.dt, []
+    for phase, rate in enumerate(ORDER):
+        end = sequence.end(phase)
+        value = 1 - (1 - np.exp(-rate * dt)) / dt
+        s = {name: float(end[RANK1.position(name)]) for name in ("z·m", "v·u", "z·u", "v·m")}
+        off = [s["z·m"] - 1, s["v·u"] - value, s["z·u"] * s["v·m"] - value]
+        rows.append({"off": float(np.abs(off).max()), **named(end)})
+    return Measured({"largest_error": max(row["off"] for row in rows)}, {"phases": rows}, {"sequence": sequence})
+
+
+def original_solution_returns(lab: Lab) -> Measured:
+    """A–B–A at steps of size 0: the function, and how far each overlap is from where it was."""
+    trip = _trip(lab)
+    moved, out = np.asarray(trip.displacement), np.asarray(trip.excursion)
+    relevant = [ov.function_relevant(jnp.asarray(m), RANK1) for m in (_at(trip, 0), _at(trip, 2))]
+    apart = [float(np.abs(np.asarray(relevant[0][k]) - np.asarray(relevant[1][k])).max()) for k in relevant[0]]
+    largest = float(np.abs(moved).max())
+    return Measured(
+        {
+            "difference_of_function": max(apart),
+            "displacement_over_excursion": float(largest / np.abs(out).max()),
+            "largest_displacement": largest,
+            "displacement_over_its_error": float(largest / np.abs(np.asarray(trip.extrapolated) - moved).max()),
+            "displacement_of_charge": float(abs(moved[RANK1.names.index("u·u")] - moved[RANK1.names.index("v·v")])),
+        },
+        {
+            "displacement": dict(zip(RANK1.names, moved.tolist(), strict=True)),
+            "extrapolated from descent": dict(zip(RANK1.names, np.asarray(trip.extrapolated).tolist(), strict=True)),
+            "excursion": dict(zip(RANK1.names, out.tolist(), strict=True)),
+        },
+        {"trip": trip},
+    )
+
+
+def _at(trip: ov.RoundTrip, phase: int) -> Float[np.ndarray, "a a"]:
+    """The overlaps at the end of a phase of the flow."""
+    return np.asarray(trip.matrix)[np.flatnonzero(np.asarray(trip.phase) == phase)[-1]]
+
+
+def balanced_networks_forget(lab: Lab) -> Measured:
+    r"""The same trip from a network with $AA^\top = BB^\top$: nothing is conserved but zeros, and nothing is left."""
+    angle, block = 0.4, np.array([[1.0, 0.2], [0.2, 1.3]])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    # A = B Q: reading vectors are writing vectors, turned
+    start = np.block([[turn.T @ block @ turn, turn.T @ block], [block @ turn, block]])
+    trip = ov.round_trip(
+        filter_loss(lab, A),
+        filter_loss(lab, B),
+        start,
+        duration=150.0,
+        rates=(1e-2, 5e-3),
+        layout=RANK1,
+    )
+    return Measured(
+        {
+            "imbalance": trip.conditions["imbalance"],
+            "largest_displacement": float(np.abs(np.asarray(trip.displacement)).max()),
+            "largest_excursion": float(np.abs(np.asarray(trip.excursion)).max()),
+            "hidden_dimensions": trip.conditions["hidden"],
+        },
+        {"conditions": trip.conditions},
+    )
+
+
+def memory_has_dimensions(lab: Lab) -> Measured:
+    """Dimensions that any training can reach and the function does not show, case by case."""
+    one = overlaps_of(random_vectors(lab, RANK1, 12, "reach 1"))
+    two = overlaps_of(random_vectors(lab, RANK2, 12, "reach 2"))
+    cases: dict[str, Any] = {
+        "linear_rank_1": ov.reach(one, layout=RANK1),
+        "nonlinear_rank_1": ov.reach(one, layout=RANK1, regime="gaussian"),
+        "linear_rank_2": ov.reach(two, layout=RANK2),
+    }
+    return Measured(
+        {f"hidden_{name}": found.hidden for name, found in cases.items()},
+        {name: {"leaf": found.leaf, "function": found.function} for name, found in cases.items()},
+    )
+
+
+def noise_moves_invisible_overlaps(lab: Lab) -> Measured:
+    """A learned network with and without noise on its targets, for as long: what the invisible overlaps do."""
+    noise, start = lab.settings.noise, _sequence(lab).end(2)
+    quiet = ov.descend(filter_loss(lab, A), start, noise.rate, steps=noise.steps, layout=RANK1, every=noise.steps)
+    still = float(np.abs(np.asarray(quiet.matrix)[-1] - start).max())
+    before = start[3, 3] - start[1, 1]
+    rows = []
+    for seed in range(noise.seeds):
+        end = ov.in_turn(start, [_noisy(lab, noise.steps, seed)], layout=RANK1).end(0)
+        rows.append({"charge": float(end[3, 3] - end[1, 1]), "moved": float(np.abs(end - start).max()), **named(end)})
+    return Measured(
+        {
+            "smallest_move_over_move_without_noise": min(row["moved"] for row in rows) / still,
+            "largest_charge_over_charge_before": max(abs(row["charge"]) for row in rows) / abs(before),
+            "charge_before": float(before),
+        },
+        {"seeds": rows},
+    )
+
+
+def adam_keeps_nothing(lab: Lab) -> Measured:
+    """A–B–A–B–A by Adam on all weights: the function, the conserved quantities, and the span of the first weights."""
+    how, ends = lab.settings.adam, []
+    theta: Any = ov.vectors(two_networks(lab)["network 2"], RANK1, how.units, key=rc.stream(lab.key, "Adam"))
+    first, losses = theta, []
+    optimiser = optax.adam(how.rate)
+    for rate in ORDER:
+        run = ov.descend_units(
+            filter_loss(lab, rate), theta, optimiser, steps=how.steps, layout=RANK1, every=how.steps // 10
+        )
+        theta = jnp.asarray(run.vectors[-1])
+        ends.append(np.asarray(run.matrix)[-1])
+        losses.append(float(run.loss[-1]))
+    basis = np.linalg.qr(np.asarray(first))[0]
+    moved = np.asarray(theta) - np.asarray(first)
+    outside = moved - basis @ (basis.T @ moved)
+    charges = [float(end[3, 3] - end[1, 1]) for end in (overlaps_of(first), *ends)]
+    by_descent = [_sequence(lab).end(phase) for phase in range(5)]
+    drift = abs((by_descent[4][3, 3] - by_descent[4][1, 1]) - charges[0])
+    returned = np.abs(ends[2] - ends[0]).max() / np.abs(ends[1] - ends[0]).max()
+    by_descent_returned = np.abs(by_descent[2] - by_descent[0]).max() / np.abs(by_descent[1] - by_descent[0]).max()
+    return Measured(
+        {
+            "largest_final_loss": max(losses),
+            "share_outside_the_span": float(np.linalg.norm(outside) / np.linalg.norm(moved)),
+            "drift_of_charge_over_descent": float(max(abs(c - charges[0]) for c in charges) / drift),
+            "displacement_over_descent": float(returned / by_descent_returned),
+        },
+        {"losses": losses, "charges": charges, "phases": [named(end) for end in ends]},
+    )

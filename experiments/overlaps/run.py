@@ -1,0 +1,34 @@
+"""Every function that a row of claims.toml names, and the settings of spec.toml."""
+
+from .closure import course_is_exact_for_many_units as course_is_exact_for_many_units
+from .closure import direct_descent_is_another as direct_descent_is_another
+from .closure import effective_activity_is_asymptotic as effective_activity_is_asymptotic
+from .closure import effective_model_follows_the_trained_network as effective_model_follows_the_trained_network
+from .closure import first_step_is_exact_for_many_units as first_step_is_exact_for_many_units
+from .closure import loss_curves_match as loss_curves_match
+from .closure import optimisers_differ as optimisers_differ
+from .histories import first_tasks_leave_different_overlaps as first_tasks_leave_different_overlaps
+from .histories import invisible_overlaps_tell_the_first_task as invisible_overlaps_tell_the_first_task
+from .histories import visible_overlaps_meet_and_invisible_do_not as visible_overlaps_meet_and_invisible_do_not
+from .linear import effective_model_is_exact as effective_model_is_exact
+from .linear import filter_is_learned as filter_is_learned
+from .linear import flow_is_the_limit as flow_is_the_limit
+from .linear import flow_keeps_invariants as flow_keeps_invariants
+from .linear import gram_of_linear_units as gram_of_linear_units
+from .linear import gram_of_nonlinear_units as gram_of_nonlinear_units
+from .linear import learning_closes as learning_closes
+from .linear import oscillator_has_21_overlaps as oscillator_has_21_overlaps
+from .linear import oscillator_is_learned as oscillator_is_learned
+from .memory import adam_keeps_nothing as adam_keeps_nothing
+from .memory import balanced_networks_forget as balanced_networks_forget
+from .memory import function_follows_the_task as function_follows_the_task
+from .memory import loss_fixes_the_function_alone as loss_fixes_the_function_alone
+from .memory import memory_has_dimensions as memory_has_dimensions
+from .memory import noise_moves_invisible_overlaps as noise_moves_invisible_overlaps
+from .memory import original_solution_returns as original_solution_returns
+from .perturbation import gauge_tells_apart as gauge_tells_apart
+from .perturbation import invisible_overlaps_do_not_act as invisible_overlaps_do_not_act
+from .perturbation import learning_tells_apart as learning_tells_apart
+from .perturbation import states_differ_in_shape as states_differ_in_shape
+from .perturbation import training_ends_in_one_function as training_ends_in_one_function
+from .settings import Settings as Settings
