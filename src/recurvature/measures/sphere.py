@@ -1,5 +1,6 @@
 r"""How many dimensions units of random tuning give to a sphere: exact for infinitely many units and points."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -50,7 +51,7 @@ class SphereSpectrum(AbstractResult):
         if full == len(held):
             return float("inf")
         before = held[full - 1] if full else 0.0
-        return float(count[order[:full]].sum() + np.ceil((wanted - before) / variance[order[full]] - 1e-9))
+        return float(count[order[:full]].sum() + np.ceil((wanted - before) / variance[order[full]] * (1 - 1e-12)))
 
 
 def sphere_spectrum(
@@ -115,9 +116,11 @@ def gegenbauer(t: Float[Any, " sample"], coordinates: int, degrees: int) -> Floa
 
 def multiplicities(coordinates: int, degrees: int) -> Float[np.ndarray, " degree"]:
     r"""How many spherical harmonics there are of each degree: $\frac{2l+K-2}{l}\binom{l+K-3}{l-1}$ (docs eq. L.33)."""
-    degree, k = np.arange(1, degrees + 1), coordinates
-    logs = np.log((2 * degree + k - 2) / degree) + gammaln(degree + k - 2) - gammaln(degree) - gammaln(k - 1)
-    return np.concatenate([[1.0], np.exp(logs)])
+    k = coordinates
+    counts = [
+        (2 * degree + k - 2) * math.comb(degree + k - 3, degree - 1) // degree for degree in range(1, degrees + 1)
+    ]
+    return np.array([1, *counts], float)
 
 
 def _legendre(count: int, low: float, high: float) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:

@@ -15,6 +15,9 @@ from recurvature.lenses.latent.closure import latent_network as latent_network
 from recurvature.lenses.latent.design import BistableStatistics as BistableStatistics
 from recurvature.lenses.latent.design import bistable_statistics as bistable_statistics
 from recurvature.lenses.latent.design import bistable_unit as bistable_unit
+from recurvature.lenses.latent.dimension import LinearDimension as LinearDimension
+from recurvature.lenses.latent.dimension import linear_dimension as linear_dimension
+from recurvature.lenses.latent.dimension import staircase as staircase
 from recurvature.lenses.latent.drift import DriftDeviation as DriftDeviation
 from recurvature.lenses.latent.drift import coding_groups as coding_groups
 from recurvature.lenses.latent.drift import drift_deviation as drift_deviation
@@ -67,6 +70,9 @@ from recurvature.lenses.latent.surrogate import SURROGATE_STATUS as SURROGATE_ST
 from recurvature.lenses.latent.surrogate import Surrogate as Surrogate
 from recurvature.lenses.latent.surrogate import surrogate as surrogate
 from recurvature.lenses.latent.surrogate import surrogate_rollout as surrogate_rollout
+from recurvature.lenses.latent.switching import SwitchingFlow as SwitchingFlow
+from recurvature.lenses.latent.switching import SwitchingNetwork as SwitchingNetwork
+from recurvature.lenses.latent.switching import switching_unit as switching_unit
 from recurvature.lenses.latent.tiling import partial_encoding as partial_encoding
 from recurvature.lenses.latent.tiling import resize as resize
 from recurvature.lenses.latent.tiling import tile as tile
