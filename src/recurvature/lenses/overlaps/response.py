@@ -137,7 +137,7 @@ def respond(
     return jax.lax.scan(step, start, inputs)[1]
 
 
-def completed(layout: Layout, inputs: Float[Array, "time i"]) -> tuple[Float[Array, "time i"], Float[Array, " k"]]:
+def completed(layout: Layout, inputs: Float[Array, "time d"]) -> tuple[Float[Array, "time i"], Float[Array, " k"]]:
     r"""Inputs with a column for every column of $M$, and the latent variables at the start."""
     columns, given = layout.columns[layout.m], inputs.shape[1]
     own = given == layout.channels < layout.inputs

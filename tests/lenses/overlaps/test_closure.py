@@ -1,0 +1,201 @@
+"""The Gaussian closure of nonlinear units: what of it is exact, what is not, and that it says so."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from tests.lenses.overlaps.prescribed import DT, RANK1, overlaps_along, some_overlaps, some_vectors
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.lenses import overlaps as ov
+from recurvature.lenses.overlaps.closure import excess_kurtosis, row_kurtosis
+
+SATURATED = ov.matrix(RANK1, {"z·m": 0.2, "z·u": 0.5, "v·m": 0.6, "v·u": 1.3, "m·u": 0.2}, diagonal=2.0)
+"""Overlaps of a network whose units saturate."""
+MANY = 20_000
+
+
+@functools.cache
+def pulses(phi: str = "erf", size: float = 2.0) -> ov.DataLoss:
+    """Pulses of either sign, to be remembered."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((3, 24, 1))
+    for trial in x:
+        for start in rng.choice(18, 2):
+            trial[start : start + 3] = size * rng.choice([-1, 1])
+    return ov.DataLoss(jnp.asarray(x), jnp.asarray(0.25 * np.sign(np.cumsum(x, axis=1))), RANK1, DT, phi=phi)
+
+
+@functools.cache
+def gaussian(units: int, seed: int = 0) -> np.ndarray:
+    """Whitened Gaussian vectors with the saturated overlaps."""
+    return np.asarray(ov.vectors(SATURATED, RANK1, units, key=rc.key(seed)))
+
+
+@functools.cache
+def seen(units: int) -> ov.Closure:
+    return ov.closure(gaussian(units), pulses(), key=rc.key(1))
+
+
+@pytest.mark.parametrize("phi", ["identity", "erf", "tanh"])
+def test_all_units_are_run_as_the_network_runs(phi: str) -> None:
+    theta = some_vectors(RANK1, 40, 2)
+    outputs = rc.systems.simulate(ov.assemble(theta, RANK1, dt=DT, phi=phi), pulses().inputs).outputs
+    # sums over units in another order
+    np.testing.assert_allclose(ov.simulated(theta, RANK1, pulses().inputs, DT, phi), outputs, rtol=0, atol=1e-13)
+
+
+def test_a_bias_and_a_start_need_no_inputs_of_their_own() -> None:
+    layout = ov.Layout(1, 1, 3, ("m", "bias", "start"))
+    theta = some_vectors(layout, 30, 2)
+    x = pulses().inputs[:1]
+    # by hand: unit by unit, with a constant and an initial state
+    z, v, m, bias, start, u = np.asarray(theta).T
+    h, expected = start, []
+    for t in range(x.shape[1]):
+        h = h + DT * (-h + u * (v @ np.tanh(h)) / 30 + m * float(x[0, t, 0]) + bias)
+        expected.append(z @ np.tanh(h) / 30)
+    # rounding
+    np.testing.assert_allclose(ov.simulated(theta, layout, x, DT, "tanh")[0, :, 0], expected, rtol=0, atol=1e-14)
+    s = jnp.asarray(theta.T @ theta / 30)
+    linear = ov.respond(s, layout, x[0], DT)
+    np.testing.assert_allclose(linear, ov.simulated(theta, layout, x, DT)[0], rtol=0, atol=1e-13)
+
+
+def test_linear_units_close() -> None:
+    found = ov.closure(gaussian(400), pulses("identity"), key=rc.key(1))
+    # identities, to rounding
+    np.testing.assert_allclose(found.energy_ratio, 1, rtol=1e-12)
+    for defect in (found.closure_defect, found.gain_defect, found.velocity_defect, found.outside):
+        assert defect[0] < 1e-12
+    assert found.trusted
+
+
+def test_gaussian_units_answer_and_begin_to_learn_as_the_effective_network() -> None:
+    found = seen(MANY)
+    chance = 1 / np.sqrt(MANY)
+    # by Stein's lemma all of these vanish but for sampling: five standard errors of quantities of order one
+    assert found.closure_defect[0] < 5 * chance
+    assert found.gain_defect[0] < 5 * chance
+    assert found.velocity_defect[0] < 5 * chance
+    assert abs(found.loss[0] / found.predicted_loss[0] - 1) < 5 * chance
+    assert found.trusted
+    # but one unit's force is no linear function of its weights: energy is lost to the closure, however many units
+    assert found.energy_ratio[0] > 1.05
+    assert found.outside[0] == pytest.approx(np.sqrt(1 - 1 / found.energy_ratio[0]), abs=5 * chance)
+
+
+def test_units_that_hardly_saturate_nearly_close() -> None:
+    small, smaller = (
+        ov.closure(gaussian(MANY), pulses("erf", size), key=rc.key(1)).energy_ratio[0] - 1 for size in (0.2, 0.1)
+    )
+    assert small < 1e-2
+    # the loss of energy goes with a power of the variance of the state, which goes with the square of the input
+    assert smaller < small / 2
+
+
+def test_the_effective_gradient_does_not_know_the_vectors_that_read() -> None:
+    gamma = ov.to_pairs(ov.symmetric_gradient(pulses(), jnp.asarray(SATURATED)), RANK1)
+    visible = RANK1.visible("gaussian")
+    # zero, not small
+    assert (gamma[~visible] == 0).all()
+    assert (gamma[visible] != 0).all()
+
+
+@pytest.mark.parametrize("phi", ["erf", "tanh"])
+def test_the_effective_gradient_is_that_of_its_loss(phi: str) -> None:
+    s, loss = np.asarray(some_overlaps(RANK1)), pulses(phi)
+    gamma = np.asarray(ov.symmetric_gradient(loss, jnp.asarray(s)))
+    rng = np.random.default_rng(0)
+    change = rng.normal(size=s.shape)
+    change = 1e-5 * (change + change.T)
+    difference = (loss(jnp.asarray(s + change)) - loss(jnp.asarray(s - change))) / 2
+    # central differences: the square of the step
+    assert float(difference) == pytest.approx(np.trace(gamma @ change), rel=1e-6)
+
+
+def test_learning_leaves_the_closure_and_is_seen_to() -> None:
+    theta = gaussian(400)
+    full = ov.descend_units(pulses(), theta, 2.0, steps=60, every=10, layout=RANK1)
+    forecast = ov.descend(pulses(), SATURATED, 2.0, steps=60, every=10, layout=RANK1)
+    assert forecast.method == "gradient descent of the effective network"
+    np.testing.assert_allclose(full.matrix, overlaps_along(full.vectors), rtol=0, atol=1e-13)
+    # it began where it was said to, and the loss falls
+    np.testing.assert_allclose(full.matrix[0], SATURATED, rtol=0, atol=1e-13)
+    assert full.loss[-1] < 0.5 * full.loss[0]
+    # weights leave the span of the first ones, and the overlaps leave the forecast by more than sampling
+    assert full.outside[-1] > 0.1
+    assert np.abs(full.matrix[-1] - forecast.matrix[-1]).max() > 2 / np.sqrt(400)
+    after = ov.closure(full.vectors[[0, -1]], pulses(), key=rc.key(1))
+    assert ov.STATUS[after.status[-1]] == "not_gaussian"
+    assert not after.trusted
+
+
+def test_weights_that_are_not_gaussian_are_called_so() -> None:
+    theta = np.random.default_rng(0).laplace(size=(MANY, 4))
+    found = ov.closure(theta, pulses(), key=rc.key(1))
+    # the excess kurtosis of the Laplace distribution is 3; that of a sample of heavy tails scatters
+    np.testing.assert_allclose(found.kurtosis[0], 3, atol=0.6)
+    assert ov.STATUS[found.status[0]] == "not_gaussian"
+    assert found.largest_kurtosis == 0.3
+
+
+def test_kurtosis_is_that_of_scipy_and_of_mardia() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.laplace(size=(500, 3))
+    x = x - x.mean(0)
+    # the same moments
+    np.testing.assert_allclose(excess_kurtosis(jnp.asarray(x)), scipy.stats.kurtosis(x), rtol=1e-12)
+    assert float(excess_kurtosis(jnp.zeros((5, 1)))[0]) == 0
+    one = x[:, :1]
+    assert float(row_kurtosis(jnp.asarray(one), jnp.asarray(one.T @ one / 500))) == pytest.approx(
+        float(scipy.stats.kurtosis(one)[0]), rel=1e-12
+    )
+    turned = x @ rng.normal(size=(3, 3))
+    # the same in every basis, and with a copy of a column
+    alone, other = (float(row_kurtosis(jnp.asarray(y), jnp.asarray(y.T @ y / 500))) for y in (x, turned))
+    assert other == pytest.approx(alone, rel=1e-9)
+    doubled = np.column_stack([x, x[:, 0]])
+    assert float(row_kurtosis(jnp.asarray(doubled), jnp.asarray(doubled.T @ doubled / 500))) == pytest.approx(alone)
+
+
+def test_few_units_are_no_sample() -> None:
+    with pytest.raises(InputError, match="4 units are no sample"):
+        ov.closure(np.eye(4), pulses(), key=rc.key(0))
+
+
+@pytest.mark.slow
+def test_the_velocity_of_gaussian_units_is_exact_at_a_known_rate() -> None:
+    sizes = [100, 400, 1600, 6400]
+
+    def defect(units: int) -> float:
+        found = [ov.closure(gaussian(units, k), pulses(), key=rc.key(1)).velocity_defect[0] for k in range(8)]
+        return float(np.sqrt(np.mean(np.square(found))))
+
+    slope = np.polyfit(np.log(sizes), np.log([defect(n) for n in sizes]), 1)[0]
+    # sampling: -1/2; eight seeds leave a standard error of about 0.06
+    assert abs(slope + 0.5) < 0.15
+
+
+@pytest.mark.slow
+def test_the_error_of_the_forecast_does_not_vanish_with_more_units() -> None:
+    options: dict = {"steps": 60, "every": 10, "layout": RANK1}
+    forecast = ov.descend(pulses(), SATURATED, 2.0, **options).matrix[-1]
+
+    def error(units: int) -> float:
+        ends = [ov.descend_units(pulses(), gaussian(units, k), 2.0, **options).matrix[-1] for k in range(2)]
+        return float(np.sqrt(np.mean([np.abs(end - forecast).max() ** 2 for end in ends])))
+
+    # sampling would bring it down to 0.35 with eight times the units; that the velocity is exact does not help
+    assert error(3200) > 0.7 * error(400) > 0.07
+
+
+def test_several_times_of_learning_are_one_result() -> None:
+    found = ov.closure(np.stack([gaussian(400), 1.1 * gaussian(400)]), pulses(), key=rc.key(1))
+    assert found.kurtosis.shape == (2, 4)
+    # kurtosis does not know the scale
+    np.testing.assert_allclose(found.kurtosis[0], found.kurtosis[1], rtol=1e-9)
+    assert ov.Closure.from_xarray(found.to_xarray()).columns == ("z", "v", "m", "u")
