@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import recurvature as rc
-from recurvature.app import curved, pipeline
+from recurvature.app.lenses import curved, geometry
 from recurvature.app.page import Notice, Picture, Points
+from recurvature.app.subject import View
 from recurvature.lenses import warping
 from recurvature.systems import LinearReadout, Network
 from recurvature.systems.inputs import ConstantInputs, box, torus
@@ -28,19 +29,18 @@ def network(step: object) -> Network:
     return Network(rc.systems.FunctionMap(step, 3, 2), LinearReadout(jnp.ones((1, 3))), jnp.zeros(3))  # type: ignore[arg-type]
 
 
-def study(net: Network, *views: pipeline.View) -> pipeline.Study:
-    looks = [pipeline.look(net, view, points=5, report=lambda progress, /: None) for view in views]
-    return pipeline.Study(net, None, pipeline.Probe(), None, looks)
+def looks(net: Network, *views: View) -> list[geometry.Geometry]:
+    return [geometry.look(net, view, points=5, report=lambda progress, /: None) for view in views]
 
 
-PLANE = pipeline.View("bowl", ConstantInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)), lambda theta: theta), 1.0, {})
+PLANE = View("bowl", ConstantInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)), lambda theta: theta), 1.0, {})
 
 
 def test_a_surface_is_mapped_and_stored() -> None:
-    found = study(network(bowl), PLANE)
+    found = looks(network(bowl), PLANE)
     section = curved.curvature_section(found)
     assert [type(block) for block in section.blocks[2:]] == [Points, Picture]
-    assert "bowl-curvature" in found.results()
+    assert "curvature" in found[0].results()
     (points,) = [block for block in section.blocks if isinstance(block, Points)]
     # K = 4/(1 + 4|u|^2)^2: 4 in the middle, 4/81 at the corners
     assert "from 0.0494 to 4, per squared" in str(points)
@@ -80,10 +80,10 @@ def test_without_all_points_there_is_no_sum() -> None:
     ],
 )
 def test_where_there_is_no_surface_the_reason_is_given(step: object, manifold: ConstantInputs, reason: str) -> None:
-    net, view = network(step), pipeline.View("none", manifold, 1.0, {})
+    net, view = network(step), View("none", manifold, 1.0, {})
     state = warping.metric(net, manifold, points=3, duration=1.0)
-    why = pipeline.why_uncurved(net, view, state)
+    why = geometry.why_uncurved(net, view, state)
     assert reason in why
-    look = dataclasses.replace(study(network(bowl), PLANE).geometries[0], curvature=None, uncurved=why)
-    section = curved.curvature_section(pipeline.Study(net, None, pipeline.Probe(), None, [look]))
+    look = dataclasses.replace(looks(network(bowl), PLANE)[0], curvature=None, uncurved=why)
+    section = curved.curvature_section([look])
     assert Notice("Left out:", why) in section.blocks

@@ -7,9 +7,9 @@ import pytest
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature._progress import silent
-from recurvature.app import pipeline
+from recurvature.app import pipeline, subject
+from recurvature.app.lenses import geometry
 from recurvature.app.page import Notice
-from recurvature.app.sections import geometry_section
 from recurvature.systems import LinearReadout, Network
 
 
@@ -20,7 +20,7 @@ def network(inputs: int, outputs: int, **options: float) -> Network:
 def test_every_view_of_every_task_is_looked_at_to_its_end() -> None:
     for name in rc.tasks.TASKS:
         task = pipeline.find_task(name)
-        views = pipeline.views(network(task.input_size, task.output_size), task, pipeline.Probe())
+        views = pipeline.views(network(task.input_size, task.output_size), task, subject.Probe())
         assert [v.title for v in views] == list(task.views())
         assert len({v.slug for v in views}) == len(views)
         assert max(v.duration for v in views) <= task.duration + 1e-9
@@ -28,7 +28,7 @@ def test_every_view_of_every_task_is_looked_at_to_its_end() -> None:
 
 @pytest.mark.parametrize(("inputs", "coordinates"), [(1, 1), (2, 2), (5, 2)])
 def test_without_a_task_the_first_inputs_are_a_box(inputs: int, coordinates: int) -> None:
-    (view,) = pipeline.views(network(inputs, 1), None, pipeline.Probe(amplitude=3.0, duration=2.0))
+    (view,) = pipeline.views(network(inputs, 1), None, subject.Probe(amplitude=3.0, duration=2.0))
     assert view.duration == 2.0
     assert view.manifold.dimension == coordinates
     expected = np.array([3.0] * coordinates + [0.0] * (inputs - coordinates))
@@ -73,8 +73,8 @@ def test_the_leading_coordinate_is_the_more_stretched() -> None:
         return u * jnp.asarray([1.0, 3.0])
 
     net = Network(rc.systems.FunctionMap(system, 2, 2), LinearReadout(jnp.eye(2)), jnp.zeros(2))
-    (view,) = pipeline.views(net, None, pipeline.Probe(duration=2.0))
-    found = pipeline.look(net, view, points=3, report=lambda progress, /: None)
+    (view,) = pipeline.views(net, None, subject.Probe(duration=2.0))
+    found = geometry.look(net, view, points=3, report=lambda progress, /: None)
     assert found.ratio is not None
     assert (found.ratio.numerator, found.ratio.denominator) == ("input_2", "input_1")
     # lengths 3 to 1: entries of the metric 9 to 1, exactly
@@ -84,10 +84,19 @@ def test_the_leading_coordinate_is_the_more_stretched() -> None:
 def test_a_view_of_many_coordinates_is_left_out_with_the_reason() -> None:
     task = pipeline.find_task("recall")
     net = network(task.input_size, task.output_size, dt=task.dt)
-    options = pipeline.Options(trials=8)
-    found = pipeline.study(net, task, pipeline.Probe(), options, silent)
-    assert [view.title for view in found.unseen] == list(task.views())
-    assert not found.geometries
-    said = [block for block in geometry_section(found).blocks if isinstance(block, Notice)]
-    for view, notice in zip(found.unseen, said, strict=True):
+    options = subject.Options(("warping",), trials=8)
+    found = pipeline.study(net, task, subject.Probe(), options, silent)
+    assert not found.results
+    (section,) = [part for part in found.sections if part.anchor == "geometry"]
+    said = [block for block in section.blocks if isinstance(block, Notice)]
+    unseen = found.subject.views
+    assert [view.title for view in unseen] == list(task.views())
+    for view, notice in zip(unseen, said, strict=True):
         assert f"{view.manifold.dimension} coordinates" in notice.text
+
+
+def test_lenses_are_named_one_by_one_or_all_at_once() -> None:
+    assert subject.lenses_of("all") == subject.LENSES == tuple(pipeline.LOOKS)
+    assert subject.lenses_of("dynamics, warping") == ("dynamics", "warping")
+    with pytest.raises(InputError, match="unknown lens 'warp'"):
+        subject.Options(subject.lenses_of("warp"))

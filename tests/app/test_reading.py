@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 
 import recurvature as rc
 from recurvature.app import reading
-from recurvature.app.pipeline import Geometry, Performance, View, look
+from recurvature.app.lenses.geometry import Geometry, look
+from recurvature.app.subject import Performance, View
 from recurvature.lenses import warping
 from recurvature.systems.inputs import ConstantInputs, box
 

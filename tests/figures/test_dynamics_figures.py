@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.lines import Line2D
 from tests.figures.drawing import Seen, figure_of, look_at
 
 import recurvature as rc
@@ -119,8 +118,8 @@ def test_special_points_are_marked_where_they_are() -> None:
     assert set(result.special_kinds) == {"fold"}
     wanted = np.stack([result.value[folds], result.states[folds, 3]], 1)
     np.testing.assert_array_equal(marked(ax, SPECIALS["fold"]), wanted)
-    drawn = [line for line in ax.lines if isinstance(line, Line2D) and len(line.get_xdata()) > 1]
-    solid = sum(len(line.get_xdata()) for line in drawn if line.get_linestyle() == "-")
+    size = lambda line: np.size(line.get_xdata())  # noqa: E731
+    solid = sum(size(line) for line in ax.lines if size(line) > 1 and line.get_linestyle() == "-")
     stable = np.asarray(result.stability) == dynamics.TYPES.index("stable")
     # each stretch of stable points is drawn once, with the special points at its ends
     assert stable.sum() < solid <= stable.sum() + 2 * len(folds)

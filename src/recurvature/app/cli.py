@@ -68,7 +68,7 @@ def demo(
     """Train a network to decide by context, look at how it warps its inputs, write DIR/report.html."""
     run = begin("demo", json, force, no_cache)
     from recurvature.app import commands
-    from recurvature.app.pipeline import Options
+    from recurvature.app.subject import Options
 
     options = Options(points=points, seed=seed)
     commands.demo(run, out, options, steps=steps, hidden=hidden)
@@ -130,7 +130,10 @@ def analyze(
     net: Net,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and its data.")],
     task: Annotated[str | None, typer.Option(metavar="TASK", help="The task that the network does.")] = None,
-    lens: Annotated[str, typer.Option(metavar="A,B,…", help="Lenses to look through.")] = "warping",
+    lens: Annotated[
+        str,
+        typer.Option(metavar="A,B,…", help="Lenses to look through, in the order of the report: warping, dynamics."),
+    ] = "all",
     layout: Layout = None,
     mapping: Mapping = None,
     points: Points = None,
@@ -145,9 +148,9 @@ def analyze(
     """Look at any network through the lenses and write DIR/report.html."""
     run = begin("analyze", json, force, no_cache)
     from recurvature.app import commands
-    from recurvature.app.pipeline import Options, Probe
+    from recurvature.app.subject import Options, Probe, lenses_of
 
-    options = Options(tuple(lens.split(",")), points, trials, seed)
+    options = Options(lenses_of(lens), points, trials, seed)
     probe = Probe(amplitude, duration)
     commands.analyze(run, net, out, options, probe, task=task, layout=layout, mapping=mapping)
 
@@ -173,6 +176,38 @@ def reproduce(
 
     request = reproduction.Request(paper, tuple(claim or ()), full, data)
     raise typer.Exit(reproduction.reproduce(run, out, request))
+
+
+@app.command()
+def sweep(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="What the networks learn: recall.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the phase diagram and its cells.")],
+    delays: Annotated[str | None, typer.Option(metavar="K,K,…", help="Delays, in steps.")] = None,
+    densities: Annotated[str | None, typer.Option(metavar="P,P,…", help="Densities, from 0 to 1.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="NAME", help="linear, ssm, nonlinear or tanh.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Networks in every cell.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Gradient steps of every network.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The one number from which all randomness comes.")] = None,
+    exact: Annotated[
+        bool | None, typer.Option("--exact", help="Train on exact expected losses (kind linear).", show_default=False)
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="The same settings, and more, in a file.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    no_cache: NoCache = False,
+) -> None:
+    """Map how networks pack memories by density and delay; a sweep that was stopped goes on where it was."""
+    run = begin("sweep", json, force, no_cache)
+    from recurvature.app import sweep as sweeping
+
+    grid = {
+        "delays": sweeping.numbers_of(delays, "delays", int),
+        "densities": sweeping.numbers_of(densities, "densities", float),
+    }
+    asked = sweeping.sweep_spec(task, spec, kind=kind, seeds=seeds, steps=steps, seed=seed, exact=exact, **grid)
+    sweeping.sweep_recall(run, asked, out)
 
 
 @app.command()

@@ -11,11 +11,12 @@ import optax
 import recurvature as rc
 from recurvature import io
 from recurvature._errors import InputError
-from recurvature.app import about_network, curved, sections
+from recurvature.app import about_network, sections
 from recurvature.app.output import claim
-from recurvature.app.page import Page, Section, percent
-from recurvature.app.pipeline import Options, Performance, Probe, Study, find_task, fit_to, study
+from recurvature.app.page import Page, percent
+from recurvature.app.pipeline import find_task, fit_to, study
 from recurvature.app.run import NETWORK, Run, files, finish, provenance_of, write_run
+from recurvature.app.subject import Options, Performance, Probe
 from recurvature.app.terminal import progress, say
 from recurvature.app.train import Trained, check_unfinished, checkpoint_of, run_training
 from recurvature.io.specs import TrainSpec, parse
@@ -26,7 +27,7 @@ DEMO = {"task": "context-decision", "learning_rate": 3e-3}
 
 
 def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
-    """Train on context-dependent decision, look through the lens, and write it all into the folder `out`."""
+    """Train on context-dependent decision, look through every lens, and write it all into the folder `out`."""
     spec = parse(TrainSpec, {**DEMO, **settings, "seed": options.seed}, "the settings")
     schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
     with claim(out, [*files(), NETWORK], force=run.force) as output:
@@ -36,7 +37,7 @@ def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
             rc.enable_float64()
             found = study(rc.cast(trained.fit.network, jnp.float64), trained.task, Probe(), options, report)
         asked = spec.model_dump() | {"schedule": "cosine", "points": options.points, "trials": options.trials}
-        numbers = {**_numbers(found), "training": trained.numbers()}
+        numbers = {**found.numbers, "training": trained.numbers()}
         record = run.record(spec=asked, seed=spec.seed, numbers=numbers)
         provenance = provenance_of(record)
         network = trained.fit.network
@@ -45,9 +46,9 @@ def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
         parts = [
             about_network.network_section(network, None, None),
             sections.learning_section(trained.task, found.performance, trained.fit.history),
-            *_geometry(found),
+            *found.sections,
         ]
-        results = {"history": trained.fit.history, **found.results()}
+        results = {"history": trained.fit.history, **found.results}
         page = sections.page(
             record, title, sections.summary(found), parts, list(results.values()), [trained.task.reference]
         )
@@ -140,31 +141,18 @@ def analyze(
         asked |= {"lenses": list(options.lenses), "points": options.points, "trials": options.trials}
         if known is None:
             asked |= {"amplitude": probe.amplitude, "duration": probe.duration}
-        numbers = {**_numbers(found), "network": about_network.network_numbers(network)}
+        numbers = {**found.numbers, "network": about_network.network_numbers(network)}
         more = {"reading": imported.reading.to_dict(), "certificate": certificate.to_dict()}
         record = run.record(spec=asked, seed=options.seed, numbers=numbers, **more)
         parts = [
             about_network.network_section(network, imported.reading, certificate),
             sections.learning_section(known, found.performance, None),
-            *_geometry(found),
+            *found.sections,
         ]
         title = f"{net.name}: a {about_network.kind_in_words(network)} network of {about_network.units(network)} units"
         title += f" on {task}" if task else ""
-        results = found.results()
+        results = found.results
         papers = [known.reference] if known else []
         page = sections.page(record, title, sections.summary(found), parts, list(results.values()), papers)
         write_run(output, record, results, page)
     finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
-
-
-def _numbers(found: Study) -> dict[str, Any]:
-    accuracy = None if found.performance is None else found.performance.accuracy
-    return {"accuracy": accuracy, "geometry": {g.view.slug: sections.geometry_numbers(g) for g in found.geometries}}
-
-
-def _geometry(found: Study) -> list[Section]:
-    return [
-        sections.geometry_section(found),
-        curved.curvature_section(found),
-        sections.trust_section(found),
-    ]

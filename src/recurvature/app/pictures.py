@@ -5,10 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from recurvature import figures
+from recurvature.app.lenses.geometry import Geometry, moments
 from recurvature.app.page import Picture
-from recurvature.app.pipeline import Geometry, Performance, moments
 from recurvature.app.reading import plain
 from recurvature.app.report import picture
+from recurvature.app.subject import Performance
 from recurvature.figures.style import FULL
 from recurvature.figures.style import look as styled
 from recurvature.lenses import warping

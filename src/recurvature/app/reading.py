@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from recurvature.app.lenses.geometry import Geometry
 from recurvature.app.page import THIN, number, percent
-from recurvature.app.pipeline import Geometry, Performance
+from recurvature.app.subject import Performance
 from recurvature.lenses import warping
 
 EVEN = 1.1

@@ -13,7 +13,8 @@ from recurvature._errors import InputError, NumericalError
 from recurvature._progress import Report
 from recurvature.app.doctor import cores
 from recurvature.app.page import Table, number, percent
-from recurvature.app.pipeline import Performance, build_network, find_task, perform
+from recurvature.app.pipeline import build_network, find_task, perform
+from recurvature.app.subject import Performance
 from recurvature.io.checkpoint import load_checkpoint, save_checkpoint
 from recurvature.io.specs import TrainSpec
 from recurvature.systems.base import Network

@@ -121,7 +121,7 @@ def eigenvalues(result: FixedPoints | Continuation, ax: Axes | None = None) -> A
     else:
         colours = np.repeat(np.asarray(result.value)[:, None], values.shape[1], 1)
         dots = ax.scatter(values.real, values.imag, c=colours, s=5, cmap=MAGNITUDE, linewidths=0, zorder=3)
-        bar = ax.get_figure().colorbar(dots, ax=ax, label=words(result.name))  # type: ignore[union-attr]
+        bar = ax.get_figure().colorbar(dots, ax=ax, label=words(result.name))
         dress(bar.ax)
     _boundary(ax, result.kind, values)
     ax.set_xlabel("real part" + (" (1/τ)" if result.kind == "flow" else ""))
@@ -137,13 +137,13 @@ def _boundary(ax: Axes, kind: str, values: np.ndarray) -> None:
     rest = 1.0 if kind == "map" else 0.0
     shown = np.append(values.ravel(), rest)
     left, right = float(shown.real.min()), float(shown.real.max())
-    high = max(1.15 * float(np.abs(shown.imag).max()), 0.3 * (right - left), 0.05)
+    high = max(1.15 * float(np.abs(shown.imag).max()), 0.35 * (right - left), 0.05)
     room = max(0.08 * (right - left), 0.02)
     ax.set_xlim(left - room, right + room)
     ax.set_ylim(-high, high)
     if kind == "map":
         ax.add_patch(Circle((0, 0), 1, facecolor=PALE, edgecolor=GREY, linewidth=0.8, zorder=0))
-        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_aspect("equal", adjustable="box")
     else:
         ax.axvspan(left - 10 * (right - left) - 10, 0, color=PALE, linewidth=0, zorder=0)
         ax.axvline(0, color=GREY, linewidth=0.8)
@@ -180,5 +180,5 @@ def lyapunov(spectrum: LyapunovSpectrum, ax: Axes | None = None) -> Axes:
 def _below(ax: Axes, entries: list[Any]) -> None:
     figure = ax.get_figure()
     if figure is not None:
-        wide = figure.get_figure(root=True).get_size_inches()[0] > 4  # type: ignore[union-attr]
+        wide = figure.get_figure(root=True).get_size_inches()[0] > 4
         figure.legend(handles=entries, loc="outside lower center", ncols=3 if wide else 2, columnspacing=1.0)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from recurvature import figures
 from recurvature.app import pictures
+from recurvature.app.lenses.geometry import Geometry
 from recurvature.app.page import Block, Heading, Notice, Points, Section, Text, number, percent
-from recurvature.app.pipeline import Geometry, Study
 from recurvature.app.report import picture
 from recurvature.lenses import warping
 from recurvature.lenses.warping.status import OK
@@ -17,7 +17,7 @@ ROUNDING = 10
 """Curvatures below so many times their rounding error are not told from zero."""
 
 
-def curvature_section(found: Study) -> Section:
+def curvature_section(looks: list[Geometry]) -> Section:
     """How far each image of the inputs is from a flat sheet that was only stretched."""
     blocks: list[Block] = [
         Text(
@@ -26,7 +26,7 @@ def curvature_section(found: Study) -> Section:
             "inputs are measured, and a sheet that is only rolled up has none."
         )
     ]
-    for look in found.geometries:
+    for look in looks:
         blocks.append(Heading(look.view.title[:1].upper() + look.view.title[1:]))
         if look.curvature is None:
             blocks.append(Notice("Left out:", look.uncurved))
