@@ -24,3 +24,6 @@ from recurvature.training.population import PopulationHistory as PopulationHisto
 from recurvature.training.population import fit_along as fit_along
 from recurvature.training.population import fit_population as fit_population
 from recurvature.training.readout import refit_readout as refit_readout
+from recurvature.training.two_step import TwoStepFit as TwoStepFit
+from recurvature.training.two_step import TwoStepReport as TwoStepReport
+from recurvature.training.two_step import two_step as two_step

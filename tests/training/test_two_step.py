@@ -1,0 +1,95 @@
+"""From full rank to low rank: what each stage hands to the next, and that its report is true."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.systems import LowRank, Network, leaky_rate
+from recurvature.tasks import FlipFlop
+from recurvature.training import TwoStepFit, two_step
+
+TASK = FlipFlop(bits=1, steps=30, chance=0.1)
+UNITS, SAMPLES = 12, 16
+
+
+@pytest.fixture(scope="module")
+def start() -> Network:
+    return leaky_rate(UNITS, inputs=1, outputs=1, key=rc.key(0), dt=0.5, gain=1.0)
+
+
+@pytest.fixture(scope="module")
+def done(start: Network) -> TwoStepFit:
+    options = {"steps": 150, "tune_steps": 50, "batch": 16, "learning_rate": 1e-2, "tune_learning_rate": 1e-2}
+    return two_step(start, TASK, key=rc.key(1), samples=SAMPLES, max_rank=3, **options)
+
+
+def states(network: Network, inputs: np.ndarray) -> np.ndarray:
+    """A rate network stepped in NumPy."""
+    flow = network.system.flow  # type: ignore[attr-defined]
+    weight, into = np.asarray(flow.connectivity.dense()), np.asarray(flow.input_weights)
+    r, rows = np.tile(np.asarray(network.x0), (len(inputs), 1)), []
+    for k in range(inputs.shape[1]):
+        r = 0.5 * r + 0.5 * np.tanh(r @ weight.T + inputs[:, k] @ into.T + np.asarray(flow.bias))
+        rows.append(r)
+    return np.stack(rows, 1)
+
+
+def test_the_report_says_how_each_stage_runs(done: TwoStepFit) -> None:
+    trials = TASK.trials(rc.stream(rc.key(1), "probe"), SAMPLES)
+    inputs, mask = np.asarray(trials.inputs), np.asarray(trials.mask)[:, :, None]
+    full, report = states(done.full, inputs), done.report
+    stages = ((0, done.full), (2, done.one_step), (3, done.network))
+    for stage, network in stages:
+        x = states(network, inputs)
+        y = x @ np.asarray(network.readout.weight).T  # type: ignore[attr-defined]
+        # float32 over 30 steps
+        np.testing.assert_allclose(report.loss[stage], (mask * (y - trials.targets) ** 2).sum() / mask.sum(), rtol=1e-4)
+        r2 = 1 - ((x - full) ** 2).sum() / ((full - full.mean((0, 1))) ** 2).sum()
+        # the same
+        np.testing.assert_allclose(report.state_r2[stage], r2, atol=1e-5)
+        assert report.accuracy[stage] == TASK.accuracy(jnp.asarray(y, jnp.float32), trials)
+    index = list(np.asarray(report.candidate)).index(report.rank)
+    # one network by way of two programs, in float32
+    np.testing.assert_allclose(report.candidate_r2[index], report.state_r2[1], atol=1e-5)
+    assert report.candidate_accuracy[index] == report.accuracy[1]
+
+
+def test_training_through_time_mends_what_one_step_leaves(done: TwoStepFit) -> None:
+    assert done.report.loss[3] < done.report.loss[2]
+    assert done.report.accuracy[3] > 0.9
+
+
+def test_the_rank_is_the_least_that_keeps_accuracy_and_states(done: TwoStepFit) -> None:
+    report = done.report
+    enough = (report.candidate_accuracy >= 0.98 * report.accuracy[0]) & (report.candidate_r2 >= 0.9)
+    assert report.status == 0
+    assert report.rank == np.asarray(report.candidate)[enough][0]
+    connectivity = done.network.system.flow.connectivity  # type: ignore[attr-defined]
+    assert isinstance(connectivity, LowRank)
+    assert connectivity.rank == report.rank
+
+
+def test_readout_bias_and_start_stay_those_of_the_full_network(done: TwoStepFit) -> None:
+    for network in (done.one_step, done.network):
+        np.testing.assert_array_equal(network.readout.weight, done.full.readout.weight)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(network.x0, done.full.x0)
+        assert (np.asarray(network.system.flow.bias) == 0).all()  # type: ignore[attr-defined]
+    before, after = (n.system.flow.input_weights for n in (done.one_step, done.network))  # type: ignore[attr-defined]
+    assert not np.array_equal(before, after)
+
+
+def test_what_cannot_be_done_is_refused(start: Network) -> None:
+    options = {"key": rc.key(0), "steps": 1, "tune_steps": 1}
+    low = leaky_rate(UNITS, inputs=1, outputs=1, key=rc.key(0), dt=0.5, rank=2)
+    with pytest.raises(InputError, match="`network` must have dense weights"):
+        two_step(low, TASK, **options)
+    with pytest.raises(InputError, match="`max_rank` must be a whole number of at least 1"):
+        two_step(start, TASK, max_rank=0, **options)
+    flow = dataclasses.replace(start.system.flow, phi="relu")  # type: ignore[attr-defined]
+    other = dataclasses.replace(start, system=dataclasses.replace(start.system, flow=flow))  # type: ignore[type-var]
+    with pytest.raises(InputError, match="Euler map of a tanh rate network"):
+        two_step(other, TASK, **options)
