@@ -44,7 +44,7 @@ def _trip(lab: Lab) -> ov.RoundTrip:
             filter_loss(lab, B),
             two_networks(lab)["network 2"],
             duration=30.0,
-            rates=(5e-3, 2.5e-3, 1.25e-3, 6.25e-4),
+            levels=4,
             layout=RANK1,
         ),
     )
@@ -103,7 +103,7 @@ def _at(trip: ov.RoundTrip, phase: int) -> Float[np.ndarray, "a a"]:
 
 def balanced_networks_forget(lab: Lab) -> Measured:
     r"""The same trip from a network with $AA^\top = BB^\top$: nothing is conserved but zeros, and nothing is left."""
-    angle, block = 0.4, np.array([[1.0, 0.2], [0.2, 1.3]])
+    angle, block = 0.4, np.array([[0.8, 0.1], [0.1, 0.7]])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # A = B Q: reading vectors are writing vectors, turned
     start = np.block([[turn.T @ block @ turn, turn.T @ block], [block @ turn, block]])
@@ -111,8 +111,8 @@ def balanced_networks_forget(lab: Lab) -> Measured:
         filter_loss(lab, A),
         filter_loss(lab, B),
         start,
-        duration=150.0,
-        rates=(1e-2, 5e-3),
+        duration=60.0,
+        levels=2,
         layout=RANK1,
     )
     return Measured(

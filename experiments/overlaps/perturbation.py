@@ -31,7 +31,7 @@ def _trained(lab: Lab) -> ov.Perturbation:
 
 
 def invisible_overlaps_do_not_act(lab: Lab) -> Measured:
-    """Two networks of equal visible overlaps, all their units run on noise: outputs, latent variables, loss, gradient."""
+    """Two networks of equal visible overlaps, all their units run on noise: outputs, latents, loss, gradient."""
     how, networks = lab.settings.linear, two_networks(lab)
     inputs = jr.normal(rc.stream(lab.key, "perturbation inputs"), (1, 200, 1), float)
     data, outputs, latent, losses, hidden = on_impulses(filter_task(lab), RANK1), [], [], [], []

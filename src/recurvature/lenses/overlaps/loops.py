@@ -1,6 +1,5 @@
 r"""There and back: what a closed sequence of tasks leaves behind in overlaps that the function does not show."""
 
-import itertools
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,6 +11,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
 from recurvature.lenses.overlaps.descent import Loss
+from recurvature.lenses.overlaps.extrapolate import extrapolate
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of, to_pairs
 from recurvature.lenses.overlaps.learning import Learning, _start, descend, flow
 
@@ -20,8 +20,8 @@ class RoundTrip(AbstractResult):
     r"""Learning of task A, then B, then A again (docs eq. O.53).
 
     `displacement` is the change of each overlap from the end of the first A to the end of the second at steps of size
-    0: the holonomy of the loop. `by_rate` is the same of gradient descent at each of `rates`, for as long (rate times
-    steps), and `extrapolated` is its limit by Richardson's scheme over all of them: a second route to `displacement`.
+    0: the holonomy of the loop. `by_rate` is the same of gradient descent at each rate, for as long (rate times
+    steps), and `extrapolated` is its limit by `overlaps.extrapolate`: a second route to `displacement`.
     `excursion` is the change from A to B. `matrix` is the course of the flow.
     """
 
@@ -64,7 +64,8 @@ def round_trip(
     overlaps: Overlaps | Float[Any, "a a"],
     *,
     duration: float,
-    rates: tuple[float, ...] = (5e-3, 2.5e-3, 1.25e-3),
+    rate: float = 5e-3,
+    levels: int = 3,
     layout: Layout | None = None,
     samples: int = 40,
     regime: Regime | None = None,
@@ -73,19 +74,20 @@ def round_trip(
 ) -> RoundTrip:
     r"""A–B–A on the losses `first` and `second`, each phase for `duration` (rate times steps).
 
-    Choose `duration` so that every phase converges; `conditions` holds the losses at their ends. Each of `rates`
-    halves the one before it (for the extrapolation) and divides `duration`.
+    Choose `duration` so that every phase converges; `conditions` holds the losses at their ends. Descent runs at
+    `levels` rates, `rate` and its halves; `rate` divides `duration`.
     """
-    check_positive(duration=duration)
+    check_positive(duration=duration, rate=rate)
+    if abs(duration / rate - round(duration / rate)) > 1e-6:
+        raise InputError(f"`duration` = {duration} must be a whole number of steps of `rate` = {rate}.")
     start, which, dt = _start(overlaps, layout, dt)
-    _check_rates(rates, duration)
     options: dict[str, Any] = {"layout": which, "dt": dt}
     legs: list[Learning] = []
     at: Any = start
     for loss in (first, second, first):
         legs.append(flow(loss, at, duration=duration, samples=samples, rtol=rtol, **options))
         at = np.asarray(legs[-1].matrix)[-1]
-    by_rate = [_descended(first, second, start, rate, duration, options) for rate in rates]
+    steps = extrapolate(lambda eta: _descended(first, second, start, eta, duration, options), rate, levels=levels)
     ends = [to_pairs(np.asarray(leg.matrix)[-1], which) for leg in legs]
     kind: Regime = regime or ("gaussian" if getattr(overlaps, "regime", "linear") != "linear" else "linear")
     displacement = ends[2] - ends[0]
@@ -96,9 +98,9 @@ def round_trip(
         loss=np.concatenate([leg.loss for leg in legs]),
         excursion=ends[1] - ends[0],
         displacement=displacement,
-        rate=np.asarray(rates, float),
-        by_rate=np.stack(by_rate),
-        extrapolated=_extrapolated(np.stack(by_rate)),
+        rate=steps.rate,
+        by_rate=steps.values,
+        extrapolated=steps.limit,
         columns=which.columns,
         outputs=which.outputs,
         rank=which.rank,
@@ -114,24 +116,6 @@ def round_trip(
             noise=(0.0, 0.0, 0.0),
         ),
     )
-
-
-def _check_rates(rates: tuple[float, ...], duration: float) -> None:
-    check_positive(**{f"rates[{k}]": rate for k, rate in enumerate(rates)})
-    halved = len(rates) > 1 and all(abs(b - a / 2) < 1e-9 * a for a, b in itertools.pairwise(rates))
-    if not halved:
-        raise InputError(f"`rates` must be two or more, each half of the one before it; got {rates}.")
-    for rate in rates:
-        if abs(duration / rate - round(duration / rate)) > 1e-6:
-            raise InputError(f"`duration` = {duration} must be a whole number of steps of every rate; got {rate}.")
-
-
-def _extrapolated(by_rate: Float[np.ndarray, "rate pair"]) -> Float[np.ndarray, " pair"]:
-    r"""The value at rate 0 of the polynomial through rates that halve: each pass removes a power of $\eta$."""
-    left = by_rate
-    for order in range(1, len(by_rate)):
-        left = (2**order * left[1:] - left[:-1]) / (2**order - 1)
-    return left[0]
 
 
 def _descended(
