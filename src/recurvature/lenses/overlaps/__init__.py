@@ -67,6 +67,8 @@ from recurvature.lenses.overlaps.losses import TaskLoss as TaskLoss
 from recurvature.lenses.overlaps.losses import lyapunov_gradient as lyapunov_gradient
 from recurvature.lenses.overlaps.perturbation import Perturbation as Perturbation
 from recurvature.lenses.overlaps.perturbation import perturb as perturb
+from recurvature.lenses.overlaps.predict import Forecast as Forecast
+from recurvature.lenses.overlaps.predict import predict as predict
 from recurvature.lenses.overlaps.response import StateSpace as StateSpace
 from recurvature.lenses.overlaps.response import damped_oscillator as damped_oscillator
 from recurvature.lenses.overlaps.response import exponential as exponential
@@ -75,5 +77,8 @@ from recurvature.lenses.overlaps.response import respond as respond
 from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
 from recurvature.lenses.overlaps.status import STATUS as STATUS
+from recurvature.lenses.overlaps.traces import Traces as Traces
+from recurvature.lenses.overlaps.traces import balanced as balanced
+from recurvature.lenses.overlaps.traces import traces as traces
 from recurvature.lenses.overlaps.units import simulated as simulated
 from recurvature.lenses.overlaps.units import trajectory as trajectory

@@ -61,8 +61,11 @@ def extract(network: Network, *, gauge: Gauge = "own", rank: int | None = None) 
     )
 
 
-def stacked(network: Network, *, gauge: Gauge = "own", rank: int | None = None) -> Stack:
-    r"""The vectors $\Theta = [Z|V|M|U]$ of a network (docs eq. O.2); arguments as for `extract`."""
+def stacked(network: Network, *, gauge: Gauge = "own", rank: int | None = None, keep: tuple[str, ...] = ()) -> Stack:
+    r"""The vectors $\Theta = [Z|V|M|U]$ of a network (docs eq. O.2); arguments as for `extract`.
+
+    `keep`: of `bias` and `start`, those that have a column even if they vanish, because they will learn.
+    """
     check_choice("gauge", gauge, ("own", "balanced"))
     if rank is not None:
         check_count(rank=rank)
@@ -75,7 +78,7 @@ def stacked(network: Network, *, gauge: Gauge = "own", rank: int | None = None) 
     else:
         gauge = "balanced"
         left, right, strengths, residual = _balanced(connectivity, rank, z)
-    columns, names = _written(np.asarray(m), np.asarray(bias), np.asarray(network.x0))
+    columns, names = _written(np.asarray(m), np.asarray(bias), np.asarray(network.x0), keep)
     layout = Layout(z.shape[1], left.shape[1], columns.shape[1], names)
     theta = jnp.asarray(np.concatenate([z, right, columns, left], axis=1))
     return Stack(theta, layout, strengths, residual, gauge, phi, dt)
@@ -150,9 +153,11 @@ def _gap(strengths: Float[np.ndarray, " k"]) -> int:
     return int(np.argmax(half[:-1] / np.maximum(half[1:], floor))) + 1 if strengths[0] > 0 else 1
 
 
-def _written(m: np.ndarray, bias: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _written(
+    m: np.ndarray, bias: np.ndarray, start: np.ndarray, keep: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Input weights with the columns of a bias and of a start, where they do not vanish, and the names of all."""
-    extra = {name: column for name, column in ((BIAS, bias), (START, start)) if column.any()}
+    extra = {name: column for name, column in ((BIAS, bias), (START, start)) if column.any() or name in keep}
     if not extra:
         return m, ()
     channels = ("m",) if m.shape[1] == 1 else tuple(f"m{i + 1}" for i in range(m.shape[1]))
