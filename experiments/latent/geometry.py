@@ -1,0 +1,105 @@
+"""How many linear dimensions few variables fill: constructions, and spheres under random tuning."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+import recurvature as rc
+from recurvature import latent, measures
+from recurvature.app.claims import Measured
+
+from .settings import Lab
+from .theorems import generator, random_unit
+
+
+def one_variable_fills_all_dimensions(lab: Lab) -> Measured:
+    """Rates on a staircase of thresholds: rank of the points, and components of 99 % of their variance."""
+    count = lab.settings.geometry.units
+    # between the thresholds, so that rounding of i/N decides nothing
+    kappa = jnp.asarray((np.arange(count) + 0.5) / count)[:, None]
+    step = lambda x: (x > 0).astype(x.dtype)  # noqa: E731
+    rates = {
+        phi: np.asarray(latent.staircase(count, phi=f).rates(kappa)) for phi, f in (("relu", "relu"), ("step", step))
+    }
+    return Measured(
+        {
+            "missing_rank_of_relu": float(count - np.linalg.matrix_rank(rates["relu"])),
+            "missing_rank_of_step": float(count - np.linalg.matrix_rank(rates["step"])),
+        },
+        {f"components_of_{name}": measures.variance_dimension(each) for name, each in rates.items()},
+    )
+
+
+def activity_leaves_the_encoding(lab: Lab) -> Measured:
+    """Tuning curves of a unit of one variable, as seen and not seen by its encoding."""
+    unit = random_unit(lab, 1, name="outside")
+    kappa = np.linspace(-2, 2, 41)[:, None]
+    rates = np.asarray(unit.rates(jnp.asarray(kappa)))
+    encoding = np.asarray(unit.encoding)
+    outside = rates - rates @ np.linalg.pinv(encoding) @ encoding
+    size = np.linalg.norm(outside, axis=1) / np.linalg.norm(rates, axis=1)
+    return Measured(
+        {
+            "smallest_share_outside": float(size.min()),
+            "rank_of_the_outside": float(np.linalg.matrix_rank(outside)),
+            "what_the_encoding_sees_of_it": float(np.abs(outside @ encoding.T).max()),
+        }
+    )
+
+
+def dimension_of_spheres_is_bounded(lab: Lab) -> Measured:
+    """Components for 99 % of the variance of units of random tuning: of finitely many, and of infinitely many."""
+    sizes, rng = lab.settings.geometry, generator(lab, "sphere")
+    limits = {"circle": (np.sin, 2, 1.0), "sphere": (np.tanh, 3, 2.0), "sharp": (np.sign, 5, 1.0)}
+    exact = {
+        name: measures.sphere_spectrum(phi, coordinates=k, gain=gain).dimension()
+        for name, (phi, k, gain) in limits.items()
+    }
+    simulated = {
+        f"{name}_{units}": _components(rng, *limits[name], units, sizes.points)
+        for name in limits
+        for units in (sizes.few, sizes.many)
+    }
+    return Measured(
+        {
+            "circle_of_infinitely_many": exact["circle"],
+            "circle_of_many": float(simulated[f"circle_{sizes.many}"]),
+            "sphere_of_many_over_limit": simulated[f"sphere_{sizes.many}"] / exact["sphere"],
+            "smallest_limit": min(exact.values()),
+            "sharp_growth": simulated[f"sharp_{sizes.many}"] / simulated[f"sharp_{sizes.few}"],
+        },
+        {"limits": exact, "simulated": simulated},
+    )
+
+
+def _components(
+    rng: np.random.Generator, phi: Callable[[np.ndarray], np.ndarray], k: int, gain: float, units: int, points: int
+) -> int:
+    x = rng.normal(size=(points, k))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return measures.variance_dimension(phi(gain * x @ rng.normal(size=(k, units))))
+
+
+def piecewise_linear_units_are_flat(lab: Lab) -> Measured:
+    """A switching linear system in units of a network: beside the recursion of its variables, and its plane."""
+    rng, n, dt = generator(lab, "switching"), lab.settings.theorems.units, 0.5
+    turn = np.array([[0.9, -0.4], [0.4, 0.9]])
+    matrices, offsets = np.stack([turn, 0.9 * turn.T]), np.array([[0.1, 0.0], [-0.2, 0.1]])
+    borders, levels = np.array([[1.0, 0.0], [-1.0, 0.0]]), np.zeros(2)
+    embedding, baseline = rng.normal(size=(n, 2)), rng.normal(size=n)
+    flow = latent.switching_unit(matrices, offsets, borders, levels, embedding=embedding, baseline=baseline, dt=dt)
+    full = latent.SwitchingNetwork(flow)
+    kappa = np.array([0.5, -0.3])
+    network = rc.systems.Network(
+        rc.systems.Euler(full, dt), rc.systems.LinearReadout(jnp.eye(n)), jnp.asarray(embedding @ kappa + baseline)
+    )
+    steps = lab.settings.theorems.steps
+    states = np.asarray(rc.systems.simulate(network, jnp.zeros((1, steps, 0))).states)[0]
+    differences = []
+    for state in states:
+        z = int(np.argmax(borders @ kappa))
+        kappa = matrices[z] @ kappa + offsets[z]
+        differences.append(float(np.abs(state - embedding @ kappa - baseline).max()))
+    dimension = latent.linear_dimension(states, 2, tolerance=1e-9)
+    return Measured({"largest_difference": max(differences), "linear_dimension": float(dimension.rank)})
