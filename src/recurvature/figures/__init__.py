@@ -5,6 +5,11 @@ from recurvature.figures.dynamics.branches import eigenvalues as eigenvalues
 from recurvature.figures.dynamics.branches import lyapunov as lyapunov
 from recurvature.figures.dynamics.flow import flow as flow
 from recurvature.figures.dynamics.flow import flows as flows
+from recurvature.figures.latent.unit import extraction as extraction
+from recurvature.figures.latent.unit import latent_spectrum as latent_spectrum
+from recurvature.figures.latent.unit import sphere_dimension as sphere_dimension
+from recurvature.figures.latent.unit import tuning as tuning
+from recurvature.figures.latent.unit import unit_vectors as unit_vectors
 from recurvature.figures.learning import training as training
 from recurvature.figures.story import overview as overview
 from recurvature.figures.superposition.directions import angle_distribution as angle_distribution
@@ -14,6 +19,7 @@ from recurvature.figures.superposition.matrices import interference as interfere
 from recurvature.figures.superposition.matrices import packing as packing
 from recurvature.figures.superposition.matrices import projection_matrices as projection_matrices
 from recurvature.figures.superposition.matrices import projections_by_age as projections_by_age
+from recurvature.figures.superposition.phases import phase_diagram as phase_diagram
 from recurvature.figures.tasks import outputs as outputs
 from recurvature.figures.tasks import psychometric as psychometric
 from recurvature.figures.warping.checks import dimension_map as dimension_map

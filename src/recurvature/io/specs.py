@@ -53,6 +53,44 @@ class TrainSpec(Spec):
     phi: str | None = None
 
 
+Density = typing.Annotated[float, pydantic.Field(gt=0, le=1)]
+Delay = typing.Annotated[int, pydantic.Field(ge=0, strict=True)]
+
+
+class SweepSpec(Spec):
+    """What `recurvature sweep recall` does: cells of density and delay, and how their networks are trained."""
+
+    delays: typing.Annotated[tuple[Delay, ...], pydantic.Field(min_length=1)] = (2, 3, 4, 5, 6, 8)
+    densities: typing.Annotated[tuple[Density, ...], pydantic.Field(min_length=2)] = tuple(
+        round(10 ** (-2 + 2 * i / 19), 4) for i in range(20)
+    )
+    kind: Literal["linear", "ssm", "nonlinear", "tanh"] = "ssm"
+    units: Count = 2
+    tied: bool = True
+    seeds: Count = 32
+    steps: Count = 1500
+    learning_rate: Positive = 0.02
+    trials: Count = 2048
+    window: Count = 40
+    stationary: bool = True
+    exact: bool = False
+    samples: Count = 100
+    branch_steps: typing.Annotated[int, pydantic.Field(ge=0, strict=True)] = 600
+    branch_ratio: typing.Annotated[float, pydantic.Field(gt=1)] = 1.1
+    seed: typing.Annotated[int, pydantic.Field(ge=0, strict=True)] = 0
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> "SweepSpec":
+        for name in ("delays", "densities"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"`{name}` must all be different")
+        if max(self.delays) >= self.window:
+            raise ValueError(f"`window` must exceed the longest delay, {max(self.delays)}")
+        if self.exact and self.kind != "linear":
+            raise ValueError("`exact` needs the kind `linear`: no other expected loss is known")
+        return self
+
+
 def parse(model: type[S], data: Mapping[str, Any], source: str) -> S:
     """`data` as a `model`. Raises `InputError` on an unknown key (with the nearest known one) or an unfit value."""
     try:
@@ -65,6 +103,8 @@ def parse(model: type[S], data: Mapping[str, Any], source: str) -> S:
     if first["type"] == "missing":
         raise InputError(f"{source}: the key {key!r} is missing; add it.")
     wanted = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if not key:
+        raise InputError(f"{source}: {wanted}.")
     raise InputError(f"{source}: {key!r} {wanted}; got {one_line(ValueError(repr(first['input'])), 60)}.")
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
@@ -19,6 +19,7 @@ STATUS = ("found", "not bracketed", "unknown")
 Unknown: there were no branches."""
 
 _CENTRES, _WIDTHS = 400, 12
+_MISSED = 0.02
 
 
 class Transition(AbstractResult):
@@ -46,6 +47,8 @@ class Transition(AbstractResult):
     steepest: Float[Values, " delay"]
     coexistence: Float[Values, "delay bound"]
     """The densities between which both branches were found; outside of them one is lost (or was not looked for)."""
+    missed: Bool[Values, "density delay"]
+    """Cells whose best seed costs more than a followed branch, by 2 % or more: no seed found what is best there."""
     resamples: int
     statuses: tuple[str, ...] = STATUS
 
@@ -76,6 +79,7 @@ def transition(
         susceptible=density[diagram.susceptibility.argmax(0)],
         steepest=density[diagram.steepness.argmax(0)],
         resamples=resamples,
+        missed=np.stack([_missed(diagram, k, followed.get(int(delay))) for k, delay in enumerate(delays)], axis=1),
         **_crossings([followed.get(int(delay)) for delay in delays]),
     )
 
@@ -93,6 +97,20 @@ def _crossings(followed: list[Branches | None]) -> dict[str, np.ndarray]:
         "crossing_status": np.where(np.isfinite(where), FOUND, np.where(there, NOT_BRACKETED, UNKNOWN)),
         "coexistence": np.array([nowhere if one is None else one.coexistence for one in followed]),
     }
+
+
+def _missed(diagram: PhaseDiagram, k: int, followed: Branches | None) -> Bool[np.ndarray, " density"]:
+    """Where the best seed of a delay costs more than a branch, whose loss is interpolated in the log of the density."""
+    density, best = np.log(np.asarray(diagram.density)), diagram.of_best("loss")[:, k]
+    if followed is None:
+        return np.zeros(len(density), bool)
+    least = np.full(len(density), np.inf)
+    for loss in np.asarray(followed.loss):
+        there = np.isfinite(loss)
+        if there.any():
+            known = np.log(np.asarray(followed.density)[there])
+            least = np.minimum(least, np.interp(density, known, loss[there], left=np.inf, right=np.inf))
+    return best > (1 + _MISSED) * least
 
 
 def _settled(psi: np.ndarray) -> np.ndarray:
@@ -119,18 +137,24 @@ def _best_of_resamples(
 def _logistic_centre(
     density: Float[np.ndarray, " density"], psi: Float[np.ndarray, "row density"]
 ) -> Float[np.ndarray, " row"]:
-    r"""The centre $p_c$ of $1/(1+(p/p_c)^{1/w})$ of least squares, by a grid of centres and widths.
+    r"""The centre $p_c$ of $a + b/(1+(p/p_c)^{1/w})$ of least squares, by a grid of centres and widths.
 
-    A step between two densities fits every centre between them equally well as the width falls, so that the least
-    width is a quarter of the finest spacing, which puts the centre of a step in the middle.
+    The plateaus a and b follow from centre and width by linear regression. Of a step between two densities all centres
+    between them are equally good as the width falls: the middle of the best ones is taken.
     """
     logs = np.log(density)
     centres = np.linspace(logs[0], logs[-1], _CENTRES)
-    widths = np.geomspace(np.diff(logs).min() / 4, (logs[-1] - logs[0]) / 2, _WIDTHS)
+    widths = np.geomspace(np.diff(logs).min() / 8, (logs[-1] - logs[0]) / 2, _WIDTHS)
     at = (logs[None, None, :] - centres[:, None, None]) / widths[None, :, None]
     model = (0.5 * (1 - np.tanh(at / 2))).reshape(-1, len(logs))
-    cost = (model**2).sum(1)[None, :] - 2 * psi @ model.T
-    return np.exp(centres[cost.argmin(1) // _WIDTHS])
+    # what a regression leaves is least where the correlation is largest; a flat model explains nothing
+    model -= model.mean(1, keepdims=True)
+    model /= np.maximum(np.linalg.norm(model, axis=1, keepdims=True), 1e-9)
+    off = psi - psi.mean(1, keepdims=True)
+    explained = (np.maximum(off @ model.T, 0) ** 2).reshape(len(psi), _CENTRES, _WIDTHS).max(2)
+    # a thousandth of what is to be explained is far below what the noise of a cell changes
+    good = explained >= explained.max(1, keepdims=True) - 1e-3 * (off**2).sum(1, keepdims=True)
+    return np.exp((good * centres[None, :]).sum(1) / good.sum(1))
 
 
 def _bracket(density: Float[np.ndarray, " density"], value: Float[np.ndarray, " density"]) -> tuple[float, float]:

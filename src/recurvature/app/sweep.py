@@ -1,0 +1,127 @@
+"""`recurvature sweep recall`: the phase diagram of recall in a folder, with its report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import recurvature as rc
+from recurvature import figures
+from recurvature._errors import InputError, check_choice
+from recurvature.app import sections
+from recurvature.app.cells import Swept, parts_of, sweep
+from recurvature.app.output import claim
+from recurvature.app.page import Block, Page, Section, Table, Text, number
+from recurvature.app.pictures import root
+from recurvature.app.report import picture
+from recurvature.app.run import Run, files, finish, write_run
+from recurvature.app.terminal import progress
+from recurvature.io.specs import SweepSpec, parse, read_toml
+from recurvature.lenses.superposition import Transition
+from recurvature.tasks.recall import SUPERPOSITION
+
+TASKS = ("recall",)
+
+
+def sweep_spec(task: str, file: Path | None, **flags: Any) -> SweepSpec:
+    """The spec in `file`, if there is one, with every flag that was given on top of it."""
+    check_choice("TASK", task, TASKS)
+    values = read_toml(file, SweepSpec).model_dump(exclude_unset=True) if file else {}
+    return parse(SweepSpec, values | {name: v for name, v in flags.items() if v is not None}, "the settings")
+
+
+def numbers_of(text: str | None, name: str, kind: type) -> tuple[Any, ...] | None:
+    """Numbers separated by commas. Raises `InputError` on anything else."""
+    if text is None:
+        return None
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--{name} must be numbers separated by commas, such as 2,3,4; got {text!r}.") from error
+
+
+def sweep_recall(run: Run, spec: SweepSpec, out: Path) -> None:
+    """Compute the phase diagram that `spec` asks for, and write it into the folder `out`."""
+    with claim(out, files(), force=run.force) as output:
+        with progress(run.json) as report:
+            found = sweep(spec, key=rc.key(spec.seed), parts=parts_of(out, spec), report=report)
+        record = run.record(spec=spec.model_dump(), seed=spec.seed, numbers=_numbers(found))
+        page = _page(record, spec, found)
+        write_run(output, record, found.results(), page)
+    finish(run, record, [*_lines(found.transition), f"Report: {out / 'report.html'}"])
+
+
+def _numbers(found: Swept) -> dict[str, Any]:
+    names = ("crossing", "crossing_grid", "crossing_error", "best_of_n", "interval", "grid", "coexistence")
+    names = (*names, "susceptible", "steepest")
+    rows = zip(np.asarray(found.transition.delay).tolist(), range(len(np.asarray(found.transition.delay))), strict=True)
+    return {
+        f"delay {delay}": {name: np.asarray(getattr(found.transition, name))[k].tolist() for name in names}
+        for delay, k in rows
+    }
+
+
+def _pair(values: Any) -> str:
+    low, high = np.asarray(values, float)
+    return f"{number(low)}–{number(high)}" if np.isfinite(low) else "–"
+
+
+def _cells(found: Transition) -> tuple[tuple[str, ...], ...]:
+    rows = []
+    for k, delay in enumerate(np.asarray(found.delay)):
+        crossing, error = float(found.crossing[k]), float(found.crossing_error[k])
+        crossed = f"{number(crossing)} ± {number(error)}" if np.isfinite(crossing) else "–"
+        best = float(found.best_of_n[k])
+        rows.append(
+            (
+                str(int(delay)),
+                crossed,
+                _pair(found.crossing_grid[k]),
+                number(best) if np.isfinite(best) else "–",
+                _pair(found.interval[k]),
+                _pair(found.grid[k]),
+                number(float(found.susceptible[k])),
+                _pair(found.coexistence[k]),
+            )
+        )
+    return tuple(rows)
+
+
+HEADER = (
+    "delay",
+    "losses cross",
+    "between",
+    "best of seeds",
+    "95 % over seeds",
+    "between",
+    "largest χ",
+    "both phases seen",
+)
+
+
+def _lines(found: Transition) -> list[str]:
+    """The transition as lines of text."""
+    return [
+        f"delay {row[0]}: sparse packing below a density of {row[1]} (losses cross), {row[3]} (best of seeds, {row[5]})"
+        for row in _cells(found)
+    ]
+
+
+def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
+    cells = len(spec.densities) * len(spec.delays)
+    count = f"{cells * spec.seeds:,} networks of {spec.units} units in {cells} cells"
+    caption = (
+        "Left: the order parameter ψ of the best network of every cell; circles where the losses of the dense and the "
+        "sparse branch cross, bars where both were found. Right: the turn over the delay of the best network."
+    )
+    blocks: list[Block] = [
+        picture(root(figures.phase_diagram(found.diagram, found.transition)), caption, "Phase diagram"),
+        Table(HEADER, _cells(found.transition), "The density of the transition at every delay, by three routes"),
+        Text(
+            "Below the transition the best network packs past inputs where its readout is silent, above it does not. "
+            "The errors are of sampling; the densities beside them say how fine the grid was."
+        ),
+    ]
+    parts = [Section("phases", "Where sparse packing takes over", tuple(blocks))]
+    title = f"How {spec.kind} networks pack memories, by density and delay"
+    return sections.page(record, title, f"{count}.", parts, list(found.results().values()), [SUPERPOSITION])
