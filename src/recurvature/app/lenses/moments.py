@@ -6,13 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from recurvature.app.reading import plain
+from recurvature.app.page import number
 from recurvature.app.subject import Subject, View
 from recurvature.systems.base import AbstractMap
 from recurvature.systems.simulate import simulate
 
 MOST_INPUTS = 5
 """Constant inputs that a report looks at, silence among them."""
+MOST_ENTRIES = 6
+"""Entries of an input that are written out."""
 MOST_TRIALS = 32
 """Trials from which visited states are taken."""
 
@@ -27,18 +29,21 @@ class Held(NamedTuple):
 def held_inputs(subject: Subject) -> list[Held]:
     """Silence, then inputs from the middle of each part of each view: at the middle of the chart, then at its ends."""
     found = [Held("no input", np.zeros(subject.network.system.input_size))]
-    places = (("middle", 0.5), ("upper end", 1.0), ("lower end", 0.0))
-    candidates = [
-        Held(_name(view, phase, where), _at(view, time, share))
-        for where, share in places
-        for view in subject.views
-        for phase, time in _middles(view)
-    ]
-    for one in candidates:
-        # the same input in another part of a trial is no other input
-        if not any(np.allclose(one.inputs, known.inputs, atol=1e-9) for known in found):
-            found.append(one)
+    for where, share in (("middle", 0.5), ("upper end", 1.0), ("lower end", 0.0)):
+        for view in subject.views:
+            for phase, time in _middles(view):
+                given = _at(view, time, share)
+                # the same input in another part of a trial is no other input
+                if not any(np.allclose(given, known.inputs, atol=1e-9) for known in found):
+                    found.append(Held(", ".join(filter(None, (_whose(subject, view), phase, where))), given))
     return found[:MOST_INPUTS]
+
+
+def _whose(subject: Subject, view: View) -> str:
+    """The title of a view where views differ in what they feed in at one place of their charts."""
+    middles = [_at(each, each.duration / 2, 0.5) for each in subject.views]
+    differ = len(middles) > 1 and not all(np.allclose(one, middles[0], atol=1e-9) for one in middles)
+    return view.title if differ else ""
 
 
 def _middles(view: View) -> list[tuple[str, float]]:
@@ -52,9 +57,11 @@ def _at(view: View, time: float, share: float) -> Float[np.ndarray, " d"]:
     return np.asarray(view.manifold.inputs(jnp.asarray(time), jnp.asarray(theta)), np.float64)
 
 
-def _name(view: View, phase: str, where: str) -> str:
-    names = " and ".join(plain(c.name) for c in view.manifold.coordinates[:3])
-    return f"{view.title}: {f'{phase}, ' if phase else ''}{names} at the {where}"
+def vector(inputs: Float[np.ndarray, " d"]) -> str:
+    """An input as people read it, or nothing where it is too long."""
+    if len(inputs) > MOST_ENTRIES:
+        return ""
+    return f"({', '.join(number(float(v)) for v in inputs)})"
 
 
 def visited(subject: Subject, inputs: list[Held]) -> Float[np.ndarray, "point n"] | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from recurvature import dynamics, figures
 from recurvature.app import pictures
+from recurvature.app.lenses.moments import Held, vector
 from recurvature.app.page import (
     Block,
     Fact,
@@ -103,8 +104,8 @@ def slowest(points: dynamics.FixedPoints, subject: Subject) -> str:
         times = np.sort(1 / rates.min(1))
     unit = "τ" if isinstance(system, Euler) or points.kind == "flow" else "steps"
     low, high = number(float(times[0])), number(float(times[-1]))
-    span = f"{low} {unit}" if low == high else f"{low} to {high} {unit}, depending on which"
-    return f"a small disturbance of a stable state falls to 1/e in {span} along its slowest direction."
+    span = f"{low} {unit}" if low == high else f"{low} to {high} {unit}, depending on the state"
+    return f"along its slowest direction a small disturbance of a stable state falls to 1/e in {span}."
 
 
 def complete(points: dynamics.FixedPoints) -> str:
@@ -148,7 +149,15 @@ def _table(found: "Settled") -> Table:
     for held, p in zip(found.held, found.points, strict=True):
         counts = [str(p.types.count(name)) for name in dynamics.TYPES]
         proved = f"{int(p.proved.sum())} of {len(p.states)}"
-        rows.append((held.name, *counts, str(len(p.slow_states)), str(p.index_sum), proved))
+        rows.append(
+            (
+                " ".join(filter(None, (held.name, vector(held.inputs)))),
+                *counts,
+                str(len(p.slow_states)),
+                str(p.index_sum),
+                proved,
+            )
+        )
     header = ("input held", *dynamics.TYPES, "slow", "sum of indices", "proved")
     return Table(header, tuple(rows), "Fixed points under each input, by stability")
 
@@ -158,7 +167,7 @@ def _pictures(found: "Settled") -> list[Picture]:
     if found.flows:
         count = len(found.flows)
         axes = figures.flows(
-            found.flows, points=found.points[:count], at=found.at, titles=[_short(h.name) for h in found.held[:count]]
+            found.flows, points=found.points[:count], at=found.at, titles=[_title(h) for h in found.held[:count]]
         )
         latent = found.flows[0].plane == "latent"
         plane = "the plane of its two latent variables" if latent else "the plane of most variance of its states"
@@ -175,9 +184,11 @@ def _pictures(found: "Settled") -> list[Picture]:
     return shown
 
 
-def _short(name: str) -> str:
-    """A title that fits above a panel."""
-    return name if len(name) <= 30 else name.replace(": ", ":\n", 1).replace(", ", ",\n", 1)
+def _title(held: Held) -> str:
+    """What stands above a panel: the input itself, or its name broken where it is long."""
+    if held.name == "no input":
+        return held.name
+    return f"input {vector(held.inputs)}" if len(held.inputs) <= 3 else held.name.replace(", ", ",\n", 1)
 
 
 def along(branches: dynamics.Continuation) -> str:

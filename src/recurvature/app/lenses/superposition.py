@@ -1,0 +1,277 @@
+"""The superposition lens of a report: what the state keeps of past inputs, and how they share its dimensions."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from recurvature import figures
+from recurvature._progress import Progress, Report
+from recurvature.app import pictures
+from recurvature.app.page import (
+    Block,
+    Fact,
+    Facts,
+    Heading,
+    Notice,
+    Picture,
+    Points,
+    Section,
+    Table,
+    Text,
+    number,
+    percent,
+)
+from recurvature.app.report import picture
+from recurvature.app.subject import Seen, Subject, nothing
+from recurvature.lenses import superposition
+from recurvature.lenses.superposition import FORGETTING
+from recurvature.systems.base import AbstractMap
+from recurvature.tasks import Recall
+
+TITLE = "How it packs its past"
+AGES, MOST_DIRECTIONS = 24, 240
+"""Steps looked back upon where no task says how many, and the most past inputs in all."""
+HISTORIES = 16
+"""Histories of inputs about which directions are averaged."""
+AMPLITUDES = (-1.0, 0.5, 1.0, 2.0)
+UNSTEADY = 0.3
+"""Where directions differ by more than this share of their length, one picture of them is only an average."""
+
+INTRODUCTION = (
+    "Every past input leaves a direction in the state: where the state would move if that input had been a little "
+    "larger. Inputs whose directions are orthogonal can be told apart; where there are more of them than dimensions, "
+    "or they lean on one another, they interfere. Directions are derivatives, averaged over histories of inputs that "
+    "the task draws; before them the network is in its initial state."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """The directions of past inputs, and their geometry."""
+
+    directions: superposition.FeatureDirections
+    geometry: superposition.Geometry | None
+    delay: int | None
+    """After how many steps the task asks for an input; None if it asks for nothing of that kind."""
+    states: int
+
+
+def see(subject: Subject, report: Report) -> Seen:
+    """Directions of past inputs about histories of the task, or about rest without a task."""
+    network, features = subject.network, subject.network.system.input_size
+    if not isinstance(network.system, AbstractMap):
+        return nothing("superposition", TITLE, "inputs of a flow last as long as one likes: name a step in Python.")
+    delay = subject.task.delay_steps[0] if isinstance(subject.task, Recall) else None
+    ages = min(AGES if delay is None else max(2 * delay + 4, 10), MOST_DIRECTIONS // features)
+    if ages < (4 if delay is None else delay + 2):
+        why = f"{features} inputs at every step are too many past inputs to hold against one another here."
+        return nothing("superposition", TITLE, why)
+    report(Progress("directions of past inputs", 0, 1))
+    histories = histories_of(subject, ages)
+    found = superposition.feature_directions(network, ages=ages, around=histories, amplitudes=AMPLITUDES)
+    report(Progress("directions of past inputs", 1, 1))
+    # a geometry counts features as they are recalled: as many as there are outputs
+    fits = network.readout.output_size <= features
+    geometry = found.geometry((ages - 2) // 2 if delay is None else delay) if fits else None
+    packed = Packed(found, geometry, delay, network.system.state_size)
+    results: dict[str, Any] = {"superposition-directions": found}
+    if geometry is not None and delay is not None:
+        results["superposition-geometry"] = geometry
+    return Seen((section(packed),), {"superposition": numbers(packed)}, results, headline(packed))
+
+
+def histories_of(subject: Subject, ages: int) -> Float[np.ndarray, "point age d"] | None:
+    """The last inputs of trials at random moments, the youngest first; None without a task."""
+    if subject.performance is None:
+        return None
+    given = np.asarray(subject.performance.trials.inputs, np.float64)[:HISTORIES]
+    # moments spread over the second half of a trial, so that every part of it comes up
+    ends = np.linspace(max(given.shape[1] // 2, 1), given.shape[1], len(given)).astype(int)
+    padded = np.concatenate([np.zeros((len(given), ages, given.shape[2])), given], 1)
+    return np.stack([trial[end : end + ages][::-1] for trial, end in zip(padded, ends, strict=True)])
+
+
+def section(packed: Packed) -> Section:
+    """All that is said of past inputs."""
+    found, geometry = packed.directions, packed.geometry
+    blocks: list[Block] = [Text(INTRODUCTION), Facts(facts(packed)), Points(tuple(sentences(packed)))]
+    if packed.delay is not None and geometry is not None:
+        blocks.append(_features(geometry))
+        blocks.append(_packing(geometry))
+    elif geometry is not None:
+        blocks.append(_interference(geometry))
+    else:
+        why = f"{found.projection.shape[1]} outputs of {found.direction.shape[2]} inputs are no recall of inputs."
+        blocks.append(Notice("Left out:", f"interference in units of what is recalled: {why}"))
+    blocks += [Heading("By age"), _by_age(packed)]
+    return Section("superposition", TITLE, tuple(blocks))
+
+
+def lengths(found: superposition.FeatureDirections) -> Float[np.ndarray, " age"]:
+    """Root mean square length of the directions of every age."""
+    return np.sqrt((np.asarray(found.direction, float) ** 2).sum(1).mean(1))
+
+
+def dimensions(found: superposition.FeatureDirections) -> float:
+    r"""$(\\mathrm{tr}\\,\\Gamma)^2/\\lVert\\Gamma\\rVert^2$ of all directions: over how many dimensions they spread."""
+    gram = found.gram
+    size = float((gram**2).sum())
+    return float(np.trace(gram) ** 2 / size) if size > 0 else 0.0
+
+
+def facts(packed: Packed) -> tuple[Fact, ...]:
+    """The key numbers, ready to print."""
+    found = packed.directions
+    past = found.direction.shape[0] * found.direction.shape[2]
+    shown = [
+        Fact("past inputs looked at", f"{past:,}", f"{found.direction.shape[0]} steps"),
+        Fact("dimensions they spread over", number(dimensions(found)), f"of {packed.states:,}"),
+    ]
+    if packed.delay is not None and packed.geometry is not None:
+        kept = packed.geometry.n_stored
+        shown.append(
+            Fact("features recalled", f"{kept} of {len(packed.geometry.stored)}", f"after {packed.delay} steps")
+        )
+        shown.append(Fact("load", number(packed.geometry.load), "past inputs held, over units"))
+    return tuple(shown)
+
+
+def sentences(packed: Packed) -> list[tuple[str, str]]:
+    """What the directions say of memory, and how far one set of them can be trusted."""
+    found, size = packed.directions, lengths(packed.directions)
+    said = [("How long", _lasting(size, found.dt))]
+    if packed.delay is not None and packed.geometry is not None:
+        said.append(("How it packs", _regimes(packed.geometry)))
+    spread = float(np.median(np.asarray(found.spread)))
+    kind = "depend on what else came in" if spread > UNSTEADY else "hardly depend on what else came in"
+    said.append(
+        ("One picture or many", f"Directions {kind}: they differ by {number(spread)} of their length (median).")
+    )
+    said.append(("Small or large inputs", _amplitudes(found)))
+    return said
+
+
+def _lasting(size: Float[np.ndarray, " age"], dt: float) -> str:
+    span = f"{number(len(size) * dt)} τ" if dt != 1 else f"{len(size)} steps"
+    if not size[0] > 0:
+        return "The newest input has not moved the state yet."
+    last = size[-1] / size.max()
+    if size.argmax() == len(size) - 1:
+        return f"Over the last {span} a trace only grows: the state moves most with the oldest input looked at."
+    peak = f"It is largest at age {int(size.argmax())}; " if size.argmax() else ""
+    return f"{peak}after {span} the trace of an input has {percent(float(last))} of its largest length.".capitalize()
+
+
+def _regimes(geometry: superposition.Geometry) -> str:
+    kept = [i for i, value in enumerate(np.asarray(geometry.stored)) if value > 0.5]
+    if not kept:
+        return "No feature is recalled: less than half of it is read out when it is due."
+    words = sorted({geometry.regimes[i] for i in kept})
+    forgetting = sorted({FORGETTING[int(np.asarray(geometry.forgetting)[i])] for i in kept})
+    return (
+        f"Packing of what is recalled is {' and '.join(words)}; once a feature was due it is forgotten in a "
+        f"{' and '.join(forgetting)} way."
+    )
+
+
+def _amplitudes(found: superposition.FeatureDirections) -> str:
+    sizes = np.median(np.asarray(found.homogeneity).reshape(len(found.amplitude), -1), 1)
+    parts = [f"{number(float(s))} at {number(float(a))}" for a, s in zip(found.amplitude, sizes, strict=True)]
+    return (
+        f"Single pulses at rest move the state otherwise than the derivative there says, by {', '.join(parts)} "
+        "of it (median over ages): where that is small, pulses of this size act as directions do."
+    )
+
+
+def _features(geometry: superposition.Geometry) -> Table:
+    rows = [
+        (
+            str(i + 1),
+            number(float(geometry.stored[i])),
+            geometry.regimes[i],
+            FORGETTING[int(np.asarray(geometry.forgetting)[i])],
+            _known(float(geometry.order_parameter[i])),
+            _known(float(geometry.sharpness[i])),
+        )
+        for i in range(min(len(geometry.stored), 12))
+    ]
+    header = ("feature", "read out when due", "regime", "forgetting", "order parameter ψ", "sharpness F")
+    return Table(header, tuple(rows), "What becomes of each feature")
+
+
+def _known(value: float) -> str:
+    return number(value) if np.isfinite(value) else "–"
+
+
+def _packing(geometry: superposition.Geometry) -> Picture:
+    return picture(
+        pictures.root(next(iter(figures.packing(geometry).values()))),
+        "Left: directions of the feature that is recalled best, age by age, beside what is read out. Middle: what is "
+        "read out of each feature as it ages. Right: how past inputs interfere.",
+        "Directions of past inputs and their interference",
+    )
+
+
+def _interference(geometry: superposition.Geometry) -> Picture:
+    return picture(
+        pictures.root(figures.interference(geometry)),
+        "How past inputs interfere under white input: on the diagonal, how much of each a linear readout can recover; "
+        "beside it, what of another comes with it.",
+        "Interference between past inputs",
+    )
+
+
+def _by_age(packed: Packed) -> Table:
+    found, size = packed.directions, lengths(packed.directions)
+    first = np.asarray(found.direction, float)[0]
+    projection = np.sqrt((np.asarray(found.projection, float) ** 2).mean((1, 2)))
+    rows = []
+    for age in np.unique(np.linspace(0, len(size) - 1, 7).round().astype(int)):
+        along = np.asarray(found.direction, float)[age]
+        cosine = (along * first).sum(0) / np.maximum(
+            np.linalg.norm(along, axis=0) * np.linalg.norm(first, axis=0), 1e-300
+        )
+        spread = float(np.median(np.asarray(found.spread)[age]))
+        rows.append(
+            (
+                str(age),
+                number(float(size[age])),
+                number(float(cosine.mean())),
+                number(float(projection[age])),
+                number(spread),
+            )
+        )
+    header = ("age (steps)", "length", "cosine with age 0", "read out", "spread")
+    return Table(header, tuple(rows), "Directions of past inputs: averages over inputs")
+
+
+def numbers(packed: Packed) -> dict[str, Any]:
+    """Key numbers, for run.json."""
+    found, geometry = packed.directions, packed.geometry
+    result: dict[str, Any] = {
+        "ages": int(found.direction.shape[0]),
+        "features": int(found.direction.shape[2]),
+        "effective_dimension": dimensions(found),
+        "spread_median": float(np.median(np.asarray(found.spread))),
+        "homogeneity_median": {
+            str(a): float(np.median(h)) for a, h in zip(found.amplitude, np.asarray(found.homogeneity), strict=True)
+        },
+        "delay": packed.delay,
+    }
+    if packed.delay is not None and geometry is not None:
+        result |= {
+            "stored": np.asarray(geometry.stored).tolist(),
+            "regimes": list(geometry.regimes),
+            "load": geometry.load,
+        }
+    return result
+
+
+def headline(packed: Packed) -> str:
+    """The one sentence for the head of the report, where the task is to recall."""
+    if packed.delay is None or packed.geometry is None:
+        return ""
+    kept, all_of_them = packed.geometry.n_stored, len(packed.geometry.stored)
+    return f"It recalls {kept} of {all_of_them} features after {packed.delay} steps."

@@ -1,0 +1,157 @@
+"""Lenses of a report on small networks: what they say follows from the numbers, and what does not apply says why."""
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recurvature as rc
+from recurvature._progress import silent
+from recurvature.app import pipeline
+from recurvature.app.lenses import dynamics, moments, overlaps, settling, superposition
+from recurvature.app.page import Facts, Notice, Picture, Points, Section, Table
+from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
+from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
+from recurvature.tasks.base import AbstractTask
+
+
+def subject(network: Network, task: AbstractTask | None = None, done: Performance | None = None) -> Subject:
+    views = tuple(pipeline.views(network, task, Probe(duration=4.0)))
+    return Subject(network, task, views, Probe(duration=4.0), Options(("dynamics",), trials=16), done)
+
+
+def low_rank(rank: int = 1, size: int = 24, gain: float = 2.0) -> Network:
+    """Two stable states to each rank, without an input."""
+    left = np.linalg.qr(np.random.default_rng(0).standard_normal((size, rank)))[0] * size**0.5
+    weights = LowRank(jnp.asarray(left), jnp.asarray(gain * left))
+    entry = jnp.asarray(np.random.default_rng(1).standard_normal((size, 1)))
+    flow = LeakyCurrent(weights, entry, jnp.zeros(size))
+    return Network(Euler(flow, 0.2), LinearReadout(jnp.asarray(left.T[:1]) / size), jnp.zeros(size))
+
+
+def all_said(section: Section) -> str:
+    return " ".join(str(block) for block in section.blocks if not isinstance(block, Picture))
+
+
+@pytest.fixture(scope="module")
+def settled() -> tuple[Seen, Subject]:
+    about = subject(low_rank())
+    return dynamics.see(about, silent), about
+
+
+def test_resting_states_of_a_bistable_network_are_counted_drawn_and_stored(settled: tuple[Seen, Subject]) -> None:
+    seen, _ = settled
+    (section,) = seen.sections
+    said = all_said(section)
+    assert "there are 2 resting states, with 1 saddle" not in said  # one latent variable: the middle is a repeller
+    assert "there are 2 resting states: one of 2 things can be kept for ever" in said
+    assert sum(isinstance(block, Picture) for block in section.blocks) == 3
+    silent_counts = seen.numbers["dynamics"]["fixed_points"]["no input"]
+    assert silent_counts["types"] == {"stable": 2, "repeller": 1}
+    assert (silent_counts["index_sum"], silent_counts["completeness"]) == (1, "consistent")
+    assert seen.headline == "Without input it rests in one of 2 states."
+    points = seen.results["dynamics-fixed-points-0"]
+    assert isinstance(points, rc.dynamics.FixedPoints)
+    assert points.types == ("stable", "stable", "repeller")
+    # constant inputs of the probe: silence, and both ends of the range
+    assert len(seen.numbers["dynamics"]["fixed_points"]) == 3
+
+
+def test_branches_are_followed_along_the_input_and_named(settled: tuple[Seen, Subject]) -> None:
+    seen, _ = settled
+    branches = seen.results["dynamics-branches"]
+    assert isinstance(branches, rc.dynamics.Continuation)
+    assert branches.span == (-1.5, 1.5)
+    assert seen.numbers["dynamics"]["special_points"] == [
+        [kind, pytest.approx(float(v))]
+        for kind, v in zip(branches.special_kinds, branches.value[branches.special_points], strict=True)
+    ]
+    assert ("two points meet and vanish" in all_said(seen.sections[0])) == ("fold" in branches.special_kinds)
+
+
+def test_the_slowest_time_is_that_of_the_linear_system(settled: tuple[Seen, Subject]) -> None:
+    seen, about = settled
+    points = seen.results["dynamics-fixed-points-0"]
+    assert isinstance(points, rc.dynamics.FixedPoints)
+    times = [rc.dynamics.linearise(about.network, x).time_constants.max() for x in points.states[:2]]
+    # three digits are printed
+    assert f"falls to 1/e in {max(times):.3g} τ" in settling.slowest(points, about)
+
+
+def test_a_point_that_is_alone_forgets_and_none_at_all_wanders() -> None:
+    one = dynamics.search(subject(low_rank(gain=0.5)), np.zeros(1), None)
+    assert "one resting state, to which everything returns" in settling.resting(one)
+    nothing = eqx.tree_at(lambda p: p.stability, one, np.full_like(one.stability, 1))
+    assert "there is no resting state (none of the 1 fixed points found is stable)" in settling.resting(nothing)
+    missing = dataclasses.replace(one, completeness="incomplete", index=np.array([-1]))
+    assert "add up to −1 instead of 1".replace("−", "-") in settling.complete(missing)
+
+
+def test_inputs_that_are_held_differ() -> None:
+    task = pipeline.find_task("context-decision")
+    network = rc.systems.leaky_current(6, inputs=4, outputs=1, key=rc.key(0))
+    about = Subject(network, task, tuple(pipeline.views(network, task, Probe())), Probe(), Options())
+    held = moments.held_inputs(about)
+    assert [one.name for one in held][:3] == [
+        "no input",
+        "evidence 1 counts, stimulus, middle",
+        "evidence 2 counts, stimulus, middle",
+    ]
+    rows = np.stack([one.inputs for one in held])
+    assert len(np.unique(rows, axis=0)) == len(rows) == moments.MOST_INPUTS
+    # the two contexts, no evidence
+    np.testing.assert_allclose(rows[1:3, :2], 0, atol=1e-15)
+    assert moments.vector(np.array([0.5, -1.0])) == "(0.5, −1)"
+
+
+def test_directions_of_a_recall_network_are_packed() -> None:
+    task = pipeline.find_task("recall", delay_steps=(2,), steps=8)
+    weights = np.diag(np.ones(2), -1)
+    # a shift register of three steps: age 2 is read out whole, and nothing else
+    network = Network(
+        rc.systems.LinearMap(rc.systems.Dense(jnp.asarray(weights)), jnp.asarray([[1.0], [0.0], [0.0]])),
+        LinearReadout(jnp.asarray([[0.0, 0.0, 1.0]])),
+        jnp.zeros(3),
+    )
+    done = pipeline.perform(network, task, key=rc.key(0), trials=16, report=silent)
+    seen = superposition.see(subject(network, task, done), silent)
+    found = seen.numbers["superposition"]
+    # exact: entries of 0 and 1
+    assert found["stored"] == [1.0]
+    assert found["effective_dimension"] == pytest.approx(3, abs=1e-12)
+    assert seen.headline == "It recalls 1 of 1 features after 2 steps."
+    (section,) = seen.sections
+    assert any(isinstance(block, Picture) for block in section.blocks)
+    assert "in a sharp way" in all_said(section)
+
+
+def test_a_flow_and_too_many_inputs_have_no_directions_here() -> None:
+    network = low_rank()
+    flow = Network(network.system.flow, network.readout, network.x0)  # type: ignore[attr-defined]
+    assert superposition.see(subject(flow), silent).numbers["superposition"]["left_out"].startswith("inputs of a flow")
+    wide = rc.systems.leaky_current(4, inputs=120, outputs=1, key=rc.key(0))
+    assert "120 inputs" in superposition.see(subject(wide), silent).numbers["superposition"]["left_out"]
+
+
+def test_overlaps_are_those_of_the_vectors() -> None:
+    network = low_rank()
+    seen = overlaps.see(subject(network), silent)
+    low = network.system.flow.connectivity  # type: ignore[attr-defined]
+    expected = float(np.mean(np.asarray(low.right) * np.asarray(low.left)))
+    # a mean of 24 products
+    assert seen.numbers["overlaps"]["values"]["v·u"] == pytest.approx(expected, rel=1e-12)
+    assert seen.numbers["overlaps"]["residual"] == 0
+    (section,) = seen.sections
+    assert {Table, Facts, Points} <= {type(block) for block in section.blocks}
+    assert "It does not see z·z, z·v, v·v" in all_said(section)
+
+
+@pytest.mark.parametrize(("system", "why"), [("gru", "leaky-current"), ("leaky-current", "full rank")])
+def test_what_has_no_overlaps_says_why(system: str, why: str) -> None:
+    network = rc.systems.CONSTRUCTORS[system](20, inputs=1, outputs=1, key=rc.key(0), dt=0.2)
+    (section,) = overlaps.see(subject(network), silent).sections
+    (notice,) = section.blocks
+    assert isinstance(notice, Notice)
+    assert why in notice.text
