@@ -112,6 +112,25 @@ def test_pulses_to_coding_neurons_flip_the_bit_that_they_code(
     assert not np.asarray(against.kept_after).any()
 
 
+def test_one_step_flips_only_what_its_drive_carries_past_zero(
+    populations: latent.LatentUnit, corner: np.ndarray
+) -> None:
+    encoding, m = np.asarray(populations.encoding), np.asarray(populations.embedding)
+    signs = np.where(np.arange(120) < 80, np.sign(m[:, 0]), 0.0)
+    options = {"key": rc.key(3), "state": corner, "before": 20, "after": 59, "pulse_steps": 1, "draws": 1}
+    flips = []
+    for current in (0.3, 1.0, 50.0):
+        found = latent.background_sweep(populations, np.zeros(3), pulse=-current * signs, **options)
+        flips.append(not np.asarray(found.kept_after).all())
+        after = 0.5 * corner + 0.5 * encoding @ np.tanh(m @ corner - current * signs)
+        # both sides of zero belong to other states; none of the three ends near it
+        assert flips[-1] == (after[0] < 0)
+        assert abs(after[0]) > 0.05
+    # at best the drive is that of all rates at their ends, and what it has to beat is (1 - α)/α of the stored value
+    assert (encoding[0] @ signs > corner[0]) == flips[-1]
+    assert not flips[0]
+
+
 def test_a_strong_background_is_no_place_for_a_memory(populations: latent.LatentUnit, corner: np.ndarray) -> None:
     options = {"key": rc.key(4), "state": corner, "draws": 12, **TIMES}
     found = latent.background_sweep(populations, np.array([0.0, 0.05, 2.0]), pulse=np.zeros(120), **options)

@@ -75,7 +75,7 @@ class SmoothedFlow(AbstractFlow):
     network: LeakyRate
     encoding: Float[Array, "k n"]
     embedding: Float[Array, "n k"]
-    strength: float
+    strength: Float[Array, ""]
     nodes: int = eqx.field(static=True, default=60)
 
     @property
@@ -104,7 +104,8 @@ class SmoothedFlow(AbstractFlow):
         length = jnp.sqrt(jnp.where(square > 0, square, 1)) * (square > 0).astype(x.dtype)
         z, weights = (jnp.asarray(a, x.dtype) for a in gauss_hermite(self.nodes))
         currents = self.embedding @ x + flow.input_weights @ u + flow.bias
-        blurred = activation(flow.phi)(currents[:, None] + self.strength * length * z[None, :]) @ weights
+        blur = (self.strength * length * z)[None, :]
+        blurred = activation(flow.phi)(currents[:, None] + blur) @ weights
         return (self.encoding @ blurred - x) / flow.tau
 
 
@@ -112,7 +113,7 @@ def drift_limit(unit: LatentUnit, strength: float) -> SmoothedFlow:
     """What random drift of a strength makes of a unit whose neurons are each copied without end."""
     if not (np.isfinite(strength) and strength >= 0):
         raise InputError(f"`strength` must be a finite number of at least 0; got {strength!r}.")
-    return SmoothedFlow(_rate(unit), unit.encoding, unit.embedding, float(strength))
+    return SmoothedFlow(_rate(unit), unit.encoding, unit.embedding, jnp.asarray(strength, unit.embedding.dtype))
 
 
 def _rate(unit: LatentUnit) -> LeakyRate:
