@@ -33,8 +33,11 @@ def answers(*rows: list[float]) -> tuple[SequenceSorting, jnp.ndarray, Trials]:
 
 
 def test_right_is_nearer_to_its_own_number_than_to_any_other():
-    task, given, trials = answers([-0.26, 0.1, 0.5], [-0.24, 0.1, 0.5], [0.0, -0.5, 0.9], [-0.5, 0.0, np.nan])
-    assert task.correct(given, trials).tolist() == [True, False, False, False]
+    task, given, trials = answers(
+        [-0.26, 0.1, 0.7], [-0.24, 0.1, 0.7], [0.0, -0.5, 0.9], [-0.5, 0.0, 1.2], [-0.5, 0.0, np.nan]
+    )
+    # the second is nearer to another, the fourth near to none
+    assert task.correct(given, trials).tolist() == [True, False, False, False, False]
 
 
 def test_phases_name_every_number_and_place():

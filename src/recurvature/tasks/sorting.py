@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_count
+from recurvature._errors import InputError, check_count, check_positive
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
@@ -21,7 +21,8 @@ class SequenceSorting(AbstractTask):
 
     Inputs are the number and go, which is on while numbers are given out, each for `slot_steps`. Of these the first
     `settle_steps` weigh 0, as does the time in which numbers are shown; the rest weighs 1. `theta` holds the numbers in
-    the order shown.
+    the order shown. A trial is right if every number given out, averaged over the steps that count, is within
+    `tolerance` of what it should be, and no nearer to another number of the trial.
 
     The task of Dinc et al. 2025 (arXiv 2502.14337), one number to five steps; the go signal is this library's choice.
     Raises `InputError` unless 0 <= `settle_steps` < `slot_steps` and there are two numbers or more.
@@ -31,10 +32,12 @@ class SequenceSorting(AbstractTask):
     dt: float = eqx.field(static=True, default=0.5)
     slot_steps: int = eqx.field(static=True, default=5)
     settle_steps: int = eqx.field(static=True, default=2)
+    tolerance: float = eqx.field(static=True, default=0.25)
     input_noise: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self) -> None:
         check_count(length=self.length, slot_steps=self.slot_steps)
+        check_positive(tolerance=self.tolerance)
         if self.length < 2:
             raise InputError(f"`length` must be at least 2: one number is sorted; got {self.length}.")
         if not 0 <= self.settle_steps < self.slot_steps:
@@ -90,13 +93,13 @@ class SequenceSorting(AbstractTask):
         return fixed_window(start, self.slot_steps - self.settle_steps, n=n, steps=self.steps)
 
     def correct(self, outputs: Float[Array, "trial time o"], trials: Trials) -> Bool[Array, " trial"]:
-        """Which trials give out every number nearer to what it should be than to any other number of the trial."""
+        """Which trials give out every number within `tolerance`, and no nearer to another number of the trial."""
         windows = [self._window(i, len(outputs)) for i in range(self.length)]
         given = jnp.stack([window_mean(outputs, on)[:, 0] for on in windows], axis=1)
         asked = jnp.stack([window_mean(trials.targets, on)[:, 0] for on in windows], axis=1).astype(given.dtype)
         distances = jnp.abs(given[:, :, None] - asked[:, None, :])
         own = jnp.abs(given - asked)[:, :, None]
-        return (own <= distances).all((1, 2))
+        return ((own <= distances) & (own <= self.tolerance)).all((1, 2))
 
     def manifold(self) -> PulsedInputs:
         """The cube of the numbers in the order shown."""
