@@ -203,7 +203,7 @@ def effective_model_follows_the_trained_network(lab: Lab) -> Measured:
     closure = ov.closure(found["units"].vectors[[0, -1]], test, key=lab.key)
     return Measured(
         {
-            "error_over_outputs": float(np.sqrt(((outputs - said) ** 2).mean() / (outputs**2).mean())),
+            "unexplained_share": float(((outputs - said) ** 2).mean() / (outputs**2).mean()),
             "correlation": float(np.corrcoef(outputs.ravel(), said.ravel())[0, 1]),
             "excess_kurtosis_of_rows": float(closure.row_kurtosis[-1]),
         },
