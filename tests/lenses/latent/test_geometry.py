@@ -139,3 +139,17 @@ def test_an_offset_of_the_targets_counts_as_error():
     found = latent.align(kappa, kappa + 5.0)
     # without an intercept what is left is the offset, 25 times the spread of the target
     assert found.r2[0] == pytest.approx(1 - 25 / kappa.var(), rel=0.05)
+
+
+def test_vectors_of_a_unit_are_those_of_its_network_in_the_mean_convention():
+    network = network_of(random_unit(normalisation="1"))
+    found = latent.unit_vectors(network)
+    assert found.names == ("m 1", "m 2", "m 3", "n 1", "n 2", "n 3", "w 1", "w 2", "z 1")
+    # multiplied by N and back
+    np.testing.assert_allclose(found.of("n 2"), N * np.asarray(latent.unit(network).encoding)[1], rtol=1e-13)
+    expected = np.corrcoef(np.asarray(found.vectors).T)
+    np.testing.assert_allclose(found.correlation, expected, atol=1e-12)
+    assert found.correlated("m 1", "z 1") == pytest.approx(expected[0, 8])
+    turned = latent.unit_vectors(network, turn=TURN)
+    np.testing.assert_allclose(turned.of("n 1"), np.asarray(found.vectors)[:, 3:6] @ TURN[0], rtol=1e-12)
+    assert np.isnan(latent.unit_vectors(latent.from_encoding(np.ones((5, 1)), np.eye(1, 5))).correlated("m 1", "n 1"))

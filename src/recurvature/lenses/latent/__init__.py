@@ -31,10 +31,12 @@ from recurvature.lenses.latent.drift_sweep import DriftSweep as DriftSweep
 from recurvature.lenses.latent.drift_sweep import drift_sweep as drift_sweep
 from recurvature.lenses.latent.error_laws import GROWTH_STATUS as GROWTH_STATUS
 from recurvature.lenses.latent.error_laws import GrowthRate as GrowthRate
+from recurvature.lenses.latent.error_laws import SampledErrors as SampledErrors
 from recurvature.lenses.latent.error_laws import growth_rate as growth_rate
 from recurvature.lenses.latent.error_laws import growth_rate_error as growth_rate_error
 from recurvature.lenses.latent.error_laws import partial_observation_error as partial_observation_error
 from recurvature.lenses.latent.error_laws import partial_observation_slope as partial_observation_slope
+from recurvature.lenses.latent.error_laws import sample_growth_rates as sample_growth_rates
 from recurvature.lenses.latent.error_laws import sign_flip_probability as sign_flip_probability
 from recurvature.lenses.latent.extraction import EXTRACTION_STATUS as EXTRACTION_STATUS
 from recurvature.lenses.latent.extraction import Extraction as Extraction
@@ -85,3 +87,5 @@ from recurvature.lenses.latent.unit import from_encoding as from_encoding
 from recurvature.lenses.latent.unit import from_mean_convention as from_mean_convention
 from recurvature.lenses.latent.unit import split as split
 from recurvature.lenses.latent.unit import unit as unit
+from recurvature.lenses.latent.vectors import UnitVectors as UnitVectors
+from recurvature.lenses.latent.vectors import unit_vectors as unit_vectors

@@ -88,7 +88,8 @@ def extract(
       $U$ in which recurrent input goes, $W_q = U_qU_q^\top W$ (the default for dense networks); `plain`, singular
       vectors of $W$ itself, which does not know where activity goes and fails for most trained networks.
     - `ranks`: what to try; None tries 1, 2, 3, … until the thresholds are met.
-    - `least_accuracy`: of a rank, relative to the network's own; `least_r2`: of states.
+    - `least_accuracy`: of a rank, relative to the network's own; `least_r2`: of states and, where no task is given, of
+      outputs.
 
     Never forms N × N for a low-rank network. Raises `InputError` on systems that are not leaky, on flows (wrap them in
     `Euler`), and on `exact` for a dense network. `reduced` makes the network of the unit. A lens does not train: refit
@@ -168,7 +169,8 @@ def _try(
 
 
 def _met(score: Score, goals: tuple[float, float]) -> bool:
-    return not score.accuracy < goals[0] and score.state_r2 >= goals[1]
+    enough = score.output_r2 >= goals[1] if np.isnan(score.accuracy) else score.accuracy >= goals[0]
+    return enough and score.state_r2 >= goals[1]
 
 
 def _scored(network: Network, judge: Judge, factors: Factors, activity: Activity, rank: int) -> Score:

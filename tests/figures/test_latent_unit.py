@@ -1,0 +1,103 @@
+"""Figures of the latent unit: they show what the results hold, within the page, and say what is what."""
+
+import functools
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tests.figures.drawing import Seen, figure_of, look_at
+
+from recurvature import figures, latent, measures
+from recurvature._errors import InputError
+from recurvature.systems import Dense, Euler, LeakyCurrent, LinearReadout, Network
+
+
+@functools.cache
+def network() -> Network:
+    rng = np.random.default_rng(0)
+    left = rng.normal(size=(20, 2))
+    weight = left @ (2 * left + 0.3 * rng.normal(size=(20, 2))).T / 20 + 0.3 * rng.normal(size=(20, 20)) / 20**0.5
+    flow = LeakyCurrent(Dense(jnp.asarray(weight)), jnp.asarray(rng.normal(size=(20, 1))), jnp.zeros(20))
+    return Network(Euler(flow, 0.3), LinearReadout(jnp.asarray(rng.normal(size=(1, 20)) / 20)), jnp.zeros(20))
+
+
+@functools.cache
+def extraction() -> latent.Extraction:
+    return latent.extract(network(), np.random.default_rng(1).normal(size=(2, 20, 1)), ranks=(1, 2, 3))
+
+
+@functools.cache
+def unit() -> latent.LatentUnit:
+    return latent.extracted_unit(network(), extraction(), 2)
+
+
+def spectra() -> dict[str, measures.SphereSpectrum]:
+    make = lambda phi, degrees: measures.sphere_spectrum(phi, coordinates=3, degrees=degrees)  # noqa: E731
+    return {"tanh": make(np.tanh, 30), "sign": make(np.sign, 9)}
+
+
+FIGURES: dict[str, Callable[[], Axes | list[Axes]]] = {
+    "vectors": lambda: figures.unit_vectors(latent.unit_vectors(latent.reduced(network(), extraction(), 2))),
+    "tuning": lambda: figures.tuning(latent.tuning_curves(unit())),
+    "drifted tuning": lambda: figures.tuning(
+        latent.tuning_curves(unit()), after=latent.tuning_curves(latent.regauge(unit(), 2 * np.eye(2)))
+    ),
+    "spectrum": lambda: figures.latent_spectrum(latent.spectrum(unit(), np.zeros(2), full=True)),
+    "own spectrum": lambda: figures.latent_spectrum(latent.spectrum(unit(), np.zeros(2))),
+    "extraction": lambda: figures.extraction(extraction()),
+    "sphere": lambda: figures.sphere_dimension(spectra()),
+}
+
+
+@functools.cache
+def seen(name: str) -> Seen:
+    figure = figure_of(FIGURES[name]())
+    FigureCanvasAgg(figure).draw()
+    return look_at(figure)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_readable(name: str) -> None:
+    assert len(seen(name).labels) >= 2
+    assert not seen(name).outside
+    assert not seen(name).touching
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("vectors", "embedding $m_{1}$"),
+        ("tuning", r"latent variable $\kappa_{1}$"),
+        ("spectrum", "growth rate (1/τ)"),
+        ("extraction", "rank of the unit"),
+        ("sphere", "variance left out"),
+    ],
+)
+def test_labels_say_what_is_drawn(name: str, label: str) -> None:
+    assert label in seen(name).labels
+
+
+def test_marks_are_where_the_numbers_are() -> None:
+    found = extraction()
+    bottom = FIGURES["extraction"]()[1]  # type: ignore[index]
+    drawn = {line.get_label(): line.get_xydata() for line in bottom.get_lines()}
+    np.testing.assert_array_equal(drawn["$R^2$ of states"], np.stack([found.candidate, found.state_r2], 1))
+    assert "accuracy" not in drawn
+    sphere = FIGURES["sphere"]()
+    assert isinstance(sphere, Axes)
+    legend = sphere.get_legend()
+    assert legend is not None
+    # a sphere of three coordinates under tanh: docs eq. L.32; nine degrees of sign units do not hold 99 %
+    assert [text.get_text() for text in legend.get_texts()] == ["tanh: 9", "sign: more"]
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(InputError, match="`pairs` must name vectors among m 1, m 2"):
+        figures.unit_vectors(latent.unit_vectors(unit()), pairs=(("m 1", "x 1"),))
+    with pytest.raises(InputError, match="`units` must lie in 0…19"):
+        figures.tuning(latent.tuning_curves(unit()), units=(20,))
+    with pytest.raises(InputError, match="`spectra` must hold"):
+        figures.sphere_dimension({})
