@@ -1,5 +1,6 @@
 r"""What a network does, from its overlaps alone: reduced dynamics, transfer function, impulse response."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -125,16 +126,51 @@ def respond(
     is then held at 1 and the state begins at the start. It begins at zero otherwise.
     """
     inputs, start = completed(layout, inputs.astype(overlaps.dtype))
+    s, p = overlaps, layout.inputs
+    v, m, u = layout.v, layout.m, layout.u
+    # the latent variables of the inputs do not depend on overlaps: only those of the recurrence are stepped with them
+    driven = _filtered(inputs, start[:p], dt)
+    drive = driven @ s[v, m].T
+    if phi == "identity":
+        latent = _stepped(lambda x, at: at[0] + _product(s[v, u], x), (drive[:-1],), start[p:], dt)
+        return driven[1:] @ s[layout.z, m].T + latent @ s[layout.z, u].T
     slope = mean_slope(phi)
-    s, split = overlaps, layout.split
-    k, writes = s[:split, split:], s[split:, split:]
+    square, cross = jnp.sum((driven @ s[m, m]) * driven, axis=1), 2 * driven @ s[m, u]
 
-    def step(state: Array, x: Array) -> tuple[Array, Array]:
-        drive = slope(state @ writes @ state) * (k[layout.v] @ state)
-        after = (1 - dt) * state + dt * jnp.concatenate([x, drive])
-        return after, slope(after @ writes @ after) * (k[layout.z] @ after)
+    def variance(x: Array, square: Array, cross: Array) -> Array:
+        return square + jnp.sum(x * (cross + _product(s[u, u], x)))
 
-    return jax.lax.scan(step, start, inputs)[1]
+    def recurrent(x: Array, at: tuple[Array, Array, Array]) -> Array:
+        return slope(variance(x, *at[1:])) * (at[0] + _product(s[v, u], x))
+
+    latent = _stepped(recurrent, (drive[:-1], square[:-1], cross[:-1]), start[p:], dt)
+    gain = slope(jax.vmap(variance)(latent, square[1:], cross[1:]))
+    return gain[:, None] * (driven[1:] @ s[layout.z, m].T + latent @ s[layout.z, u].T)
+
+
+def _filtered(inputs: Float[Array, "time i"], start: Float[Array, " i"], dt: float) -> Float[Array, "later i"]:
+    r"""$\kappa^m$: the inputs through the leak of one unit, with the start in front."""
+    return jnp.concatenate([start[None], _stepped(lambda _, x: x[0], (inputs,), start, dt)])
+
+
+def _stepped(
+    velocity: Callable[[Array, tuple[Array, ...]], Array],
+    along: tuple[Array, ...],
+    start: Float[Array, " k"],
+    dt: float,
+) -> Float[Array, "time k"]:
+    """The states of $x + dt(v(x) - x)$ after every step, where the velocity sees its own row of `along`."""
+
+    def step(x: Array, at: tuple[Array, ...]) -> tuple[Array, Array]:
+        after = (1 - dt) * x + dt * velocity(x, at)
+        return after, after
+
+    return jax.lax.scan(step, start, along)[1]
+
+
+def _product(matrix: Float[Array, "j k"], x: Float[Array, " k"]) -> Float[Array, " j"]:
+    """A product with a matrix so small that a call of BLAS costs more than it does."""
+    return jnp.sum(matrix * x[None], axis=1)
 
 
 def completed(layout: Layout, inputs: Float[Array, "time d"]) -> tuple[Float[Array, "time i"], Float[Array, " k"]]:
