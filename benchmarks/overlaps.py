@@ -118,7 +118,7 @@ def many_starts() -> Case:
         "overlaps",
         {"starts": BATCHED, "steps": BATCH_STEPS},
         [Arm("batched", lambda: built, units=BATCHED, group=None), Arm("one", alone, group=None)],
-        [Goal("one", "batched", at_least=4)],
+        [Goal("one", "batched")],
         dtype="float64",
         limits={"core_seconds_per_million_steps": (1e6 / float(np.median(rates)), 1e6 / LEAST)},
     )
