@@ -172,6 +172,14 @@ def log_y(ax: Axes, *values: Float[np.ndarray, "..."], least_decades: float = 0.
     log_ticks(ax.yaxis, *ends)
 
 
+def log_x(ax: Axes, values: Float[np.ndarray, "..."]) -> None:
+    """A logarithmic x axis around positive `values`, a fifth wider on either side."""
+    ends = float(values.min()) / 1.2, float(values.max()) * 1.2
+    ax.set_xscale("log")
+    ax.set_xlim(*ends)
+    log_ticks(ax.xaxis, *ends)
+
+
 def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Ticks of a logarithmic axis from `low` to `high`: few, and plain numbers where the range is small."""
     decades = math.log10(high / low)

@@ -94,6 +94,14 @@ def test_growth_rates_of_sampled_neurons_err_as_the_law_says(correlation: float)
         )
 
 
+def test_sampled_errors_stand_beside_their_laws() -> None:
+    found = latent.sample_growth_rates((50, 200), slowness=5.0, correlation=0.7, draws=1500, key=rc.key(4))
+    # four standard errors of a root mean square of 1500 draws
+    np.testing.assert_allclose(found.measured, found.law, rtol=0.075)
+    # as for wrong signs below: the skew of a mean of fifty products is a few percent
+    np.testing.assert_allclose(found.flipped, found.flip_law, atol=0.06)
+
+
 def test_seen_in_part_the_growth_rate_errs_less_the_more_is_seen() -> None:
     pairs = products(np.random.default_rng(1), 2000, 500, 10.0, 1.0)
     for observed in (50, 250, 450):

@@ -7,17 +7,39 @@ correlation $\rho$, and $\phi'(0) = 1$. The slowness $\beta = \tau_\mathrm{lat}/
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax.random as jr
 import numpy as np
 import scipy.special
 from jaxtyping import Float, Int, Num
 
-from recurvature._errors import InputError, check_positive, check_shape
+from recurvature._errors import InputError, check_count, check_positive, check_shape
+from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.source import DINC
 
 DECIDED, UNDECIDED = range(2)
 GROWTH_STATUS = ("decided", "undecided")
 """What the numbers in `status` mean: with an error above half of the rate, its sign is not to be relied upon."""
+
+
+class SampledErrors(AbstractResult):
+    r"""How far sampled units miss their growth rate, beside the law, for every number of neurons (docs eq. L.44).
+
+    `measured` is the root mean square over `draws`, relative to the rate that was asked for; `flipped` the share of
+    draws with the other sign, `flip_law` what the normal distribution makes of the law (docs eq. L.45).
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (DINC,)
+
+    size: Int[Values, " size"] = eqx.field(metadata={"long_name": "neurons"})
+    measured: Float[Values, " size"]
+    law: Float[Values, " size"]
+    flipped: Float[Values, " size"]
+    flip_law: Float[Values, " size"]
+    slowness: float
+    correlation: float
+    draws: int
+
 
 Sizes = Num[np.ndarray, "*size"] | float | int
 """One value or an array of them; the result has the same shape."""
@@ -49,7 +71,9 @@ class GrowthRate(AbstractResult):
     statuses: tuple[str, ...] = GROWTH_STATUS
 
 
-def growth_rate_error(size: Sizes, *, slowness: float, correlation: float = 1.0) -> Float[np.ndarray, "*size"]:
+def growth_rate_error(
+    size: Sizes, *, slowness: float | int, correlation: float | int = 1.0
+) -> Float[np.ndarray, "*size"]:
     r"""Relative error of the growth rate of `size` sampled neurons, $(1+\beta)\sqrt{(1+\rho^{-2})/N}$ (docs eq. L.44).
 
     Relative to the rate that was asked for; draws of one realised unit may be nearer to or further from that.
@@ -58,7 +82,7 @@ def growth_rate_error(size: Sizes, *, slowness: float, correlation: float = 1.0)
 
 
 def partial_observation_error(
-    observed: Sizes, *, size: float | int, slowness: float, correlation: float = 1.0
+    observed: Sizes, *, size: float | int, slowness: float | int, correlation: float | int = 1.0
 ) -> Float[np.ndarray, "*size"]:
     r"""Relative error of the growth rate seen in `observed` of `size` neurons (docs eq. L.46).
 
@@ -89,6 +113,39 @@ def sign_flip_probability(cv: Sizes) -> Float[np.ndarray, "*size"]:
         raise InputError(f"`cv` must not be negative; got {cv}.")
     with np.errstate(divide="ignore"):
         return np.asarray(scipy.special.ndtr(-1 / error))
+
+
+def sample_growth_rates(
+    sizes: tuple[int, ...], *, slowness: float | int, correlation: float | int = 1.0, draws: int = 1000, key: PRNGKey
+) -> SampledErrors:
+    """Errors of growth rates by Monte Carlo: `draws` units of every size, beside the laws.
+
+    The scales of embedding and encoding do not matter for it, only their correlation. Raises `InputError` on no sizes.
+    """
+    check_slowness(slowness, correlation)
+    check_count(draws=draws, **{f"sizes: {size}": size for size in sizes})
+    if not sizes:
+        raise InputError("`sizes` must hold one number of neurons or more; got none.")
+    generator = np.random.default_rng(np.asarray(jr.key_data(stream(key, "growth rates"))))
+    errors = np.array([[_one_error(generator, n, slowness, correlation) for _ in range(draws)] for n in sizes])
+    law = growth_rate_error(np.array(sizes), slowness=slowness, correlation=correlation)
+    return SampledErrors(
+        np.array(sizes),
+        np.sqrt(np.mean(errors**2, 1)),
+        law,
+        np.mean(errors < -1, 1),
+        sign_flip_probability(law),
+        float(slowness),
+        float(correlation),
+        draws,
+    )
+
+
+def _one_error(generator: np.random.Generator, size: int, slowness: float, correlation: float) -> float:
+    """(σ̂ - 1)β - 1 of one draw of pairs."""
+    first, second = generator.standard_normal((2, size))
+    along = correlation * first @ first + np.sqrt(1 - correlation**2) * first @ second
+    return float(((1 + 1 / slowness) / correlation * along / size - 1) * slowness - 1)
 
 
 def growth_rate(
