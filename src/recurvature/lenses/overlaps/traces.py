@@ -98,7 +98,8 @@ def balanced(
 ) -> Float[np.ndarray, "a a"]:
     r"""The overlaps with the same $K$ and $AA^\top = BB^\top$: $S_{AA} = (KK^\top)^{1/2}$, $S_{BB} = (K^\top K)^{1/2}$.
 
-    Of linear units: the same function, nothing conserved, no hidden dimension (docs eq. O.44). Where vectors learn at
+    Of linear units: the same function, and no memory in invisible overlaps (docs eq. O.44). Of rank R > 1 there are
+    R(R-1)/2 hidden dimensions left, along the gauge. Where vectors learn at
     the rates `blocks` that differ, what is balanced is $A\Lambda_A^{-1}A^\top = B\Lambda_B^{-1}B^\top$. Raises
     `InputError` for frozen blocks.
     """
