@@ -148,6 +148,26 @@ def test_dimensions_of_memory_of_nonlinear_units() -> None:
     assert (found.leaf, found.function, found.hidden, found.invariants) == (9, 6, 3, 1)
 
 
+def exchangeable() -> np.ndarray:
+    """Overlaps that stay the same when what reads and what writes are exchanged."""
+    a, k = np.array([[1.2, 0.3], [0.3, 1.0]]), np.array([[0.4, 0.25], [0.25, 0.5]])
+    return np.block([[a, k], [k, a]])
+
+
+@pytest.mark.parametrize("depth", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_symmetric_networks_have_half_the_memory(depth: int) -> None:
+    found = ov.reach(exchangeable(), layout=RANK1, depth=depth)
+    # no more at depth 4: it is the dimension, not a bound
+    assert (found.leaf, found.function, found.hidden) == (4, 3, 1)
+
+
+@pytest.mark.slow
+def test_balanced_networks_of_rank_2_remember_their_gauge() -> None:
+    found = ov.reach(ov.balanced(some_overlaps(RANK2), RANK2), layout=RANK2, depth=3)
+    # four dimensions of gauge less three charges
+    assert (found.leaf, found.function, found.hidden) == (6, 5, 1)
+
+
 def test_balanced_networks_have_no_memory() -> None:
     a = np.array([[1.0, 0.3], [0.3, 1.2]])
     s = np.block([[a, a], [a, a]])

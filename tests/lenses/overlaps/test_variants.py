@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from tests.lenses.overlaps.prescribed import (
     FILTER,
     RANK1,
     RANK2,
+    WIDE,
     overlaps_along,
     simulate,
     some_overlaps,
@@ -23,6 +25,7 @@ from tests.lenses.overlaps.prescribed import (
 
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
+from recurvature.lenses.overlaps.descent import begin, descend_once
 
 UNITS, STEPS = 30, 24
 
@@ -106,6 +109,40 @@ def test_rules_that_scale_whole_tensors_close(name: str) -> None:
     # rounding of 24 steps; a polar factor divides by the smallest singular value of a gradient
     np.testing.assert_allclose(learning.matrix, overlaps_along(np.stack(path)), rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(ov.recover(theta, learning), path[-1], rtol=1e-8, atol=1e-10)
+
+
+def test_the_momentum_closes_with_the_weights() -> None:
+    theta = np.asarray(some_vectors(RANK2, UNITS, 3))
+    s, rule, at = jnp.asarray(some_overlaps(RANK2)), ov.Rule(0.2, momentum=0.7), begin(RANK2, float)
+    weights, velocity = theta, np.zeros_like(theta)
+    for batch in (ov.Batch(*rows) for rows in zip(*batches(), strict=True)):
+        velocity = 0.7 * velocity + np.asarray(force()(jnp.asarray(weights), batch))
+        weights = weights - 0.2 * velocity
+        at = eqx.filter_jit(descend_once)(ov.BatchLoss(RANK2, DT), s, at, rule, RANK2, batch)[0]
+    # weights and velocity, N rows each, from two matrices of P rows: rounding of 24 steps
+    np.testing.assert_allclose(theta @ np.asarray(at.momentum), velocity, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(theta @ np.asarray(at.weights), weights, rtol=1e-10, atol=1e-12)
+
+
+BIG = {"rank 1": (RANK1, 5000, 0.1), "rank 2": (RANK2, 500, 0.1), "rank 3": (WIDE, 500, 0.05)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(BIG))
+def test_a_thousand_steps_of_many_units(name: str) -> None:
+    layout, units, rate = BIG[name]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 20, layout.inputs))
+    y = np.cumsum(x[..., :1], axis=1) * DT * np.ones(layout.outputs)
+    loss = ov.DataLoss(jnp.asarray(x), jnp.asarray(y), layout, DT)
+    theta = some_vectors(layout, units, 3)
+    full = ov.descend_units(loss, theta, rate, steps=1000, every=500, layout=layout)
+    learning = ov.descend(loss, some_overlaps(layout), rate, steps=1000, every=500, layout=layout)
+    assert np.abs(learning.matrix[-1] - learning.matrix[0]).max() > 0.3
+    # a thousand steps of rounding at 1e-16
+    assert np.abs(full.matrix - learning.matrix).max() < 1e-12 * np.abs(full.matrix).max()
+    assert np.abs(ov.recover(theta, learning) - full.vectors[-1]).max() < 1e-10
+    assert full.outside[-1] < 1e-10
 
 
 def test_noise_on_the_weights_widens_the_overlaps_by_its_variance() -> None:
