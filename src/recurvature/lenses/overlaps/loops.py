@@ -67,7 +67,7 @@ def round_trip(
     rate: float = 5e-3,
     levels: int = 3,
     layout: Layout | None = None,
-    samples: int = 40,
+    samples: int = 200,
     regime: Regime | None = None,
     rtol: float = 1e-11,
     dt: float | None = None,
