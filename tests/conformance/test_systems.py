@@ -65,10 +65,11 @@ def made(name: str, size: int = 5, **options: Any) -> Callable[[], Network]:
 def latent_network(form: type) -> Network:
     name = "leaky-rate" if form is LatentFlow else "leaky-current"
     network = made(name, rank=2, dt=None)()
+    flow: Any = network.system
     if form is LatentFlow:
-        return Network(LatentFlow(network.system), LinearReadout(jnp.ones((1, 2))), jnp.full(2, 0.1))
+        return Network(LatentFlow(flow), LinearReadout(jnp.ones((1, 2))), jnp.full(2, 0.1))
     rest = jnp.asarray(np.random.default_rng(2).normal(size=5), network.x0.dtype)
-    return Network(FilteredLatentFlow(network.system, rest), network.readout, jnp.full(5, 0.3))
+    return Network(FilteredLatentFlow(flow, rest), network.readout, jnp.full(5, 0.3))
 
 
 def multi_synapse_latent() -> Network:

@@ -1,5 +1,7 @@
 """Several synapses for each unit: written out in loops, with their latent variables, and through files."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,7 +29,8 @@ N, INPUTS = 20, 2
 def flow():
     """A gain-modulated network of ranks 2 and 1."""
     draw = np.random.default_rng(0).normal
-    low = lambda rank, scale: LowRank(*(jnp.asarray(scale * draw(size=(N, rank))) for _ in range(2)))  # noqa: E731
+    part = lambda rank, scale: jnp.asarray(scale * draw(size=(N, rank)))  # noqa: E731
+    low = lambda rank, scale: LowRank(part(rank, scale), part(rank, scale))  # noqa: E731
     weights, bias = jnp.asarray(draw(size=(2, N, INPUTS))), jnp.asarray(draw(size=(2, N)))
     return MultiSynapse((low(2, 2.0), low(1, 1.0)), weights, bias, ("tanh", "sigmoid"), tau=2.0)
 
@@ -72,13 +75,13 @@ def test_one_synapse_is_a_leaky_rate_network(flow, inputs):
     one = MultiSynapse((weight,), flow.input_weights[:1], flow.bias[:1], ("tanh",), tau=2.0)
     other = LeakyRate(weight, flow.input_weights[0], flow.bias[0], tau=2.0)
     # the same sums
-    np.testing.assert_allclose(*(states(each, jnp.zeros(N), inputs) for each in (one, other)), atol=1e-14)
+    np.testing.assert_allclose(states(one, jnp.zeros(N), inputs), states(other, jnp.zeros(N), inputs), atol=1e-14)
 
 
 def test_a_network_of_several_synapses_goes_through_files(tmp_path, inputs):
     network = rc.cast(multi_synapse(6, inputs=INPUTS, outputs=1, key=rc.key(0), rank=2), float)
     save(network, tmp_path / "net.safetensors")
-    again = load(tmp_path / "net.safetensors")
+    again: Any = load(tmp_path / "net.safetensors")
     assert again.system.flow.phis == ("tanh", "sigmoid")
     # the same program on the same numbers
     np.testing.assert_array_equal(simulate(again, inputs).outputs, simulate(network, inputs).outputs)

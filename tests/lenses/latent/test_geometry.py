@@ -23,9 +23,9 @@ def test_a_change_of_coordinates_leaves_weights_projector_spectrum_and_silent_un
     rates, kappa = np.random.default_rng(0).normal(size=(2, N)), np.array([0.3, -1.0, 0.4])
     for one, other in zip(latent.split(turned, rates), latent.split(unit, rates), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
-    spectra = [latent.spectrum(u, k).eigenvalues for u, k in ((unit, kappa), (turned, TURN @ kappa))]
+    values, again = latent.spectrum(unit, kappa).eigenvalues, latent.spectrum(turned, TURN @ kappa).eigenvalues
     # eigenvalues of similar matrices
-    np.testing.assert_allclose(*spectra, atol=1e-12)
+    np.testing.assert_allclose(again, values, atol=1e-12)
     silent = latent.from_encoding(np.eye(5, 2), np.ones((2, 5)))
     tuned = latent.tuning_curves(latent.regauge(silent, np.array([[2.0, 1.0], [0.0, 3.0]])))
     np.testing.assert_array_equal(np.asarray(tuned.rates)[:, 2:], 0)

@@ -1,5 +1,8 @@
 """The latent unit: closed, exact in both forms and normalisations, and blind to what lies outside its encoding."""
 
+import tracemalloc
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from tests.lenses.latent.conftest import DT, INPUTS, K, N, dense_network, networ
 import recurvature as rc
 from recurvature import latent
 from recurvature._errors import InputError
-from recurvature.systems import Network, simulate
+from recurvature.systems import Euler, LinearReadout, Network, simulate
 
 
 @pytest.mark.parametrize("form", ["rate", "current"])
@@ -84,9 +87,31 @@ def test_what_has_no_unit_is_refused_in_one_line(drive, getkey):
         latent.from_encoding(np.ones((6, 1)), np.ones((1, 6)), dt=2.0)
 
 
-@pytest.mark.parametrize(("file", "rank", "inputs"), [("rdm_rank1_512.pt", 1, 1), ("dms_rank2_512.pt", 2, 2)])
-def test_published_networks_are_latent_units(file, rank, inputs, getkey):
-    network = published(file)
+def test_nothing_of_size_n_by_n_is_made():
+    """At 8000 units such a matrix takes 512 MB."""
+    n, rng = 8_000, np.random.default_rng(0)
+    unit = latent.from_mean_convention(
+        rng.normal(size=(n, 2)), rng.normal(size=(n, 2)), input_weights=rng.normal(size=(n, 1)), dt=0.5
+    )
+    readout = LinearReadout(jnp.asarray(rng.normal(size=(1, n)) / n))
+    network = Network(Euler(unit.flow, 0.5), readout, jnp.zeros(n))
+    inputs = rng.normal(size=(2, 4, 1))
+    tracemalloc.start()
+    latent.extract(network, inputs, method="weighted", ranks=(1,))
+    latent.closure(network, inputs)
+    latent.readout_equivalence(unit, np.asarray(readout.weight))
+    latent.spectrum(unit, np.zeros(2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # NumPy: a dozen arrays of the size of all samples (0.6 MB) and factors, far below one of N × N
+    assert peak < 5e7
+    # JAX: no value of the compiled step has more numbers than its largest argument has
+    step = jax.make_jaxpr(Euler(unit.flow, 0.5).step)(network.x0, jnp.zeros(1))
+    assert max(var.aval.size for eqn in step.eqns for var in eqn.outvars) <= 2 * n
+
+
+def test_a_published_network_is_a_latent_unit():
+    network, rank, inputs = published("dms_rank2_512.pt"), 2, 2
     unit = latent.unit(network)
     assert (unit.form, unit.embedding.shape, unit.encoding.shape) == ("current", (512, rank), (rank, 512))
     drive = jnp.asarray(np.random.default_rng(0).normal(size=(2, 60, inputs)))

@@ -128,5 +128,13 @@ def switching_unit(
     driven = np.zeros((rank, 0)) if input_weights is None else np.asarray(input_weights, float) / share
     offset = np.zeros(units) if baseline is None else np.asarray(baseline, float)
     relaxed = np.eye(rank) + (a - np.eye(rank)) / share
-    arrays = (relaxed, b / share, borders, levels, driven, embedding, offset)
-    return SwitchingFlow(*(jnp.asarray(np.asarray(array, float)) for array in arrays), tau=tau)
+    parts: dict[str, Any] = {
+        "matrices": relaxed,
+        "offsets": b / share,
+        "borders": borders,
+        "levels": levels,
+        "input_weights": driven,
+        "embedding": embedding,
+        "baseline": offset,
+    }
+    return SwitchingFlow(**{name: jnp.asarray(np.asarray(part, float)) for name, part in parts.items()}, tau=tau)
