@@ -12,7 +12,7 @@ from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, at_step, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.geometry import eigenparts, packing_regimes, ratio, turn_of
-from recurvature.lenses.superposition.models import Kind, Weights
+from recurvature.lenses.superposition.models import Kind
 from recurvature.lenses.superposition.population import Population, pulse_responses, readouts
 from recurvature.lenses.superposition.recall_loss import ExpectedLoss, RecallLoss, Sample
 from recurvature.tasks.recall import SUPERPOSITION
@@ -105,7 +105,7 @@ class Census(AbstractResult):
 def error_of_mean(losses: Float[np.ndarray, "repeat *seed"]) -> Float[np.ndarray, "*seed"]:
     """The standard error of the mean over samples; 0 where there is one, which is exact."""
     count = len(losses)
-    return losses.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(losses.shape[1:])
+    return np.asarray(losses.std(0, ddof=1) / np.sqrt(count)) if count > 1 else np.zeros(losses.shape[1:])
 
 
 def census(population: Population, loss: RecallLoss | ExpectedLoss, *, key: PRNGKey, repeats: int = 100) -> Census:
@@ -203,16 +203,16 @@ def _packing(
 
 def _eigenvalues(population: Population) -> tuple[Float[np.ndarray, " seed"], Float[np.ndarray, "o seed"]]:
     r"""The largest modulus of every network, and $\bar\theta$ of its features in degrees (docs eq. S.23)."""
-    seeds, matrices = range(len(population)), np.moveaxis(np.asarray(population.recurrent, float), -1, 0)
-    finite = np.isfinite(matrices).all((1, 2))
-    modulus, angle = np.full(len(seeds), np.nan), np.full((population.features, len(seeds)), np.nan)
-    readout = np.asarray(_readout_matrices(population))
+    recurrent = np.moveaxis(np.asarray(population.recurrent, float), -1, 0)
+    inputs, readout = np.asarray(population.inputs, float), np.asarray(_readout_matrices(population), float)
+    count, delays = len(population), np.asarray(population.delay)
+    modulus, angle = np.full(count, np.nan), np.full((population.features, count), np.nan)
+    finite = np.isfinite(recurrent).all((1, 2)) & np.isfinite(inputs).all((0, 1)) & np.isfinite(readout).all((0, 1))
     for i in np.flatnonzero(finite):
         if population.hidden != "identity":
-            modulus[i] = np.abs(np.linalg.eigvals(matrices[i])).max()
+            modulus[i] = np.abs(np.linalg.eigvals(recurrent[i])).max()
             continue
-        one = Weights(matrices[i], np.asarray(population.inputs[..., i]), readout[..., i])
-        values, parts = eigenparts(one, int(population.delay[i]))
+        values, parts = eigenparts(recurrent[i], inputs[..., i], readout[..., i], int(delays[i]))
         modulus[i], weight = np.abs(values[0]), np.abs(parts)
         angle[:, i] = np.rad2deg(ratio(weight @ np.abs(np.angle(values)), weight.sum(1)))
     return modulus, angle

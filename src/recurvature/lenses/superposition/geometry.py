@@ -125,7 +125,8 @@ def geometry(weights: Weights, delay: int, *, ages: int | None = None) -> Geomet
     spectral radius below 1 and is NaN otherwise.
     """
     check_delay(delay)
-    eigenvalues, parts = eigenparts(weights, delay)
+    matrices = (np.asarray(w, float) for w in (weights.recurrent, weights.inputs, weights.readout))
+    eigenvalues, parts = eigenparts(*matrices, delay)
     radius = float(np.abs(eigenvalues).max())
     ages = _default_ages(delay, radius) if ages is None else ages
     check_count(ages=ages)
@@ -161,13 +162,14 @@ def _default_ages(delay: int, radius: float) -> int:
     return int(min(200, max(2 * delay + 2, np.ceil(decay))))
 
 
-def eigenparts(weights: Weights, delay: int) -> tuple[np.ndarray, np.ndarray]:
+def eigenparts(
+    recurrent: Float[np.ndarray, "n n"], inputs: Float[np.ndarray, "n d"], readout: Float[np.ndarray, "o n"], delay: int
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Eigenvalues, the largest first, and the parts $c_i\lambda_i^k$ of each feature's projection, (o, n)."""
-    values, right = np.linalg.eig(np.asarray(weights.recurrent, float))
-    driven = np.linalg.lstsq(right, np.asarray(weights.inputs, complex), rcond=None)[0]
-    shared = min(weights.readout.shape[0], driven.shape[1])
-    seen = (np.asarray(weights.readout, float) @ right)[:shared]
-    parts = seen * driven.T[:shared] * values[None, :] ** delay
+    values, right = np.linalg.eig(recurrent)
+    driven = np.linalg.lstsq(right, inputs.astype(complex), rcond=None)[0]
+    shared = min(len(readout), driven.shape[1])
+    parts = (readout @ right)[:shared] * driven.T[:shared] * values[None, :] ** delay
     order = np.argsort(-np.abs(values), kind="stable")
     return values[order], parts[:, order]
 

@@ -4,6 +4,8 @@ A population is trained by `training.fit_population` on one of the losses in `re
 every operation on the entries of small matrices runs over networks that lie next to each other in memory.
 """
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -89,7 +91,7 @@ class Population(eqx.Module):
         """One network."""
         return recall_network(self.weights(index), kind=self.kind)
 
-    def take(self, index: Int[Values, " k"]) -> "Population":
+    def take(self, index: Sequence[int] | Int[Values, " k"]) -> "Population":
         """Some of the networks, by their places."""
         index = np.asarray(index)
         return self._like(*(None if part is None else part[..., index] for part in self._parts), self.delay[index])

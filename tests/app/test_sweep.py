@@ -1,0 +1,127 @@
+"""Sweeps: cells are kept and used again, a sweep that was stopped goes on to the same end, bad settings are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature._progress import silent
+from recurvature.app import cells
+from recurvature.app.cells import parts_of, sweep
+from recurvature.app.sweep import numbers_of, sweep_spec
+from recurvature.io.specs import SweepSpec
+
+SMALL: dict[str, Any] = {
+    "delays": (2,),
+    "densities": (0.05, 1.0),
+    "seeds": 8,
+    "steps": 150,
+    "trials": 256,
+    "window": 16,
+    "samples": 4,
+    "branch_steps": 20,
+    "branch_ratio": 1.6,
+}
+SPEC = SweepSpec(**SMALL)
+
+
+def swept(folder: Path, spec: SweepSpec = SPEC, report: Any = silent) -> cells.Swept:
+    return sweep(spec, key=rc.key(spec.seed), parts=parts_of(folder, spec), report=report)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, cells.Swept]:
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, swept(folder)
+
+
+def test_a_sweep_finds_both_phases_and_follows_them(whole):
+    _, found = whole
+    assert found.diagram.of_best("regime")[:, 0].tolist() == [1, 0]
+    assert len(found.branches) == 1
+    assert np.isfinite(found.branches[0].loss).any(1).all()
+    # the densities of the two cells bracket the transition of a delay of 2, which is at 0.497
+    assert found.transition.grid.tolist() == [[0.05, 1.0]]
+    assert set(found.results()) == {"phases", "transition", "branches-2"}
+
+
+class Stopped(Exception):
+    """What a kill looks like from inside."""
+
+
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
+    def stop(progress: Any) -> None:
+        if progress.task == "cells" and progress.done == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        swept(tmp_path, report=stop)
+    assert [p.name for p in parts_of(tmp_path, SPEC).folder.iterdir()] == ["density-0.05.zarr"]
+    again = swept(tmp_path)
+    for name, result in whole[1].results().items():
+        for key, value in result.to_xarray().variables.items():
+            np.testing.assert_array_equal(again.results()[name].to_xarray()[key].values, value.values)
+    # everything is there now: nothing is trained any more
+    monkeypatch.setattr(cells, "fit_population", None)
+    assert np.array_equal(swept(tmp_path).diagram.loss, again.diagram.loss)
+
+
+def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(whole):
+    folder, _ = whole
+    same = parts_of(folder, SPEC.model_copy(update={"densities": (0.05, 0.5), "branch_steps": 0}))
+    assert same == parts_of(folder, SPEC)
+    assert parts_of(folder, SPEC.model_copy(update={"seeds": 9})) != same
+
+
+def test_a_damaged_cell_is_computed_anew(whole, tmp_path, capsys):
+    _, found = whole
+    folder = parts_of(tmp_path, SPEC).folder
+    (folder / "density-0.05.zarr").mkdir(parents=True)
+    again = swept(tmp_path, SPEC.model_copy(update={"branch_steps": 0}))
+    assert "density-0.05.zarr cannot be used, computing it anew" in capsys.readouterr().err
+    np.testing.assert_array_equal(again.diagram.loss, found.diagram.loss)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_diagram(tmp_path, monkeypatch):
+    from recurvature.app.run import begin
+    from recurvature.app.sweep import sweep_recall
+
+    sweep_recall(begin("sweep", json=False, cache=False), SPEC, tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["numbers"]["delay 2"]["grid"] == [0.05, 1.0]
+    assert "Phase diagram" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"delays": (2, 40)}, "`window` must exceed the longest delay, 40"),
+        ({"densities": (0.0, 0.5)}, "'densities.0' should be greater than 0"),
+        ({"densities": (0.5, 1.5)}, "'densities.1' should be less than or equal to 1"),
+        ({"densities": (0.5, 0.5)}, "`densities` must all be different"),
+        ({"exact": True}, "`exact` needs the kind `linear`"),
+        ({"kind": "quadratic"}, "'kind'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        sweep_spec("recall", None, **settings)
+
+
+def test_only_recall_is_swept_and_lists_are_numbers():
+    with pytest.raises(InputError, match="`TASK` must be one of recall; got 'recal'"):
+        sweep_spec("recal", None)
+    with pytest.raises(InputError, match="--delays must be numbers separated by commas"):
+        numbers_of("2,x", "delays", int)
+    assert numbers_of("2,3", "delays", int) == (2, 3)
+
+
+def test_flags_go_on_top_of_the_file(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text("seeds = 4\ndelays = [2, 3]\n")
+    assert sweep_spec("recall", file, seeds=5, kind=None) == SweepSpec(seeds=5, delays=(2, 3))

@@ -1,0 +1,203 @@
+"""Censuses, phase diagrams and transitions: on trained populations, and on made-up ones whose answer is known."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import recurvature as rc
+from recurvature._errors import InputError
+from recurvature.lenses.superposition import (
+    REGIMES,
+    Branches,
+    Census,
+    PhaseDiagram,
+    branches,
+    census,
+    expected_recall,
+    geometry,
+    optimal_linear,
+    phase_diagram,
+    random_population,
+    recall_loss,
+    transition,
+    white,
+)
+from recurvature.lenses.superposition.census import DEAD, FINE, NON_FINITE
+from recurvature.training import fit_population
+
+DENSE, SPARSE = REGIMES.index("dense"), REGIMES.index("sparse")
+
+
+@pytest.fixture(scope="module")
+def packed() -> Census:
+    """Networks under a rectified readout, after a short training at a small density."""
+    key = rc.key(0)
+    start = random_population(2, delays=(2, 3), seeds=8, key=key)
+    loss = recall_loss(0.05, steps=20, trials=512)
+    trained = fit_population(start, loss, steps=900, key=key).population
+    return census(trained, loss, key=rc.stream(key, "census"), repeats=8)
+
+
+def test_sparse_features_are_packed_where_the_readout_is_silent(packed):
+    best = packed.best(3)
+    assert packed.regime[0, best] == SPARSE
+    # the packing of long training, to what 900 steps on 512 windows leave: a turn of 269.8° at a modulus of 0.444
+    assert float(packed.k_theta[0, best]) == pytest.approx(269.8, abs=3)
+    assert float(packed.modulus[best]) == pytest.approx(0.444, abs=0.03)
+    assert float(packed.order_parameter[0, best]) > 0.99
+    assert 0 < packed.near_best(3) < 1
+    assert packed.reached(3, SPARSE) == len(packed.in_regime(3, SPARSE)) / 8 > 0
+
+
+def test_a_census_says_of_every_network_what_its_geometry_says(packed):
+    for i in (packed.best(2), packed.best(3), 0):
+        one = geometry(rc.cast(packed.population.weights(i), float), int(packed.delay[i]))
+        # weights of 32 bits, multiplied in 32 and in 64
+        np.testing.assert_allclose(packed.order_parameter[:, i], one.order_parameter, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(packed.k_theta[:, i], one.k_theta, rtol=1e-4)
+        np.testing.assert_allclose(packed.stored[:, i], one.stored, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(packed.cumulative_angle[:, i], one.cumulative_angle, rtol=1e-3)
+        np.testing.assert_allclose(packed.modulus[i], one.modulus[0], rtol=1e-5)
+
+
+def test_networks_of_one_census_are_compared_on_one_sample(packed):
+    losses, here = np.asarray(packed.losses), packed.places(2)
+    a, b = here[np.argsort(packed.loss[here])][:2]
+    apart = (losses[:, a] - losses[:, b]).std()
+    # two networks that do much the same differ by less than the sample moves both
+    assert apart < 0.5 * losses[:, a].std()
+    np.testing.assert_allclose(packed.standard_error[a], losses[:, a].std(ddof=1) / np.sqrt(8))
+
+
+def test_populations_find_the_optimum_of_theory():
+    key, loss = rc.key(0), expected_recall(white(), steps=24)
+    start = random_population(2, delays=(2,), seeds=6, kind="linear", key=key)
+    found = census(fit_population(start, loss, steps=400, key=key).population, loss, key=key)
+    best, theory = found.best(2), optimal_linear(2, 2)
+    # 400 steps of 32 bits, and ages beyond 24, of which the first weighs 2⁻¹²
+    assert found.loss[best] == pytest.approx(theory.loss, abs=3e-4)
+    assert found.loss[best] > theory.loss - 3e-4
+    assert float(found.modulus[best]) == pytest.approx(1 / np.sqrt(2), abs=2e-3)
+    assert float(found.k_theta[0, best]) == pytest.approx(90, abs=0.5)
+    np.testing.assert_array_equal(found.standard_error, 0)
+
+
+def test_dead_and_broken_networks_are_counted():
+    population = random_population(2, delays=(1,), seeds=4, kind="nonlinear", tied=False, key=rc.key(0))
+    silent = eqx.tree_at(lambda p: p.readout, population, population.readout.at[..., 1].set(0.0))
+    broken = eqx.tree_at(lambda p: p.recurrent, silent, silent.recurrent.at[0, 0, 2].set(jnp.nan))
+    found = census(broken, recall_loss(0.5, steps=20, trials=64), key=rc.key(0), repeats=2)
+    assert found.status.tolist()[1:3] == [DEAD, NON_FINITE]
+    assert found.status[0] == FINE or found.status[0] == DEAD
+    assert found.best(1) != 2
+    assert np.isnan(found.k_theta).all()
+    assert found.population.readout is not None
+
+
+def test_a_census_goes_to_disk_and_back(packed, tmp_path):
+    rc.io.save(packed, tmp_path / "census.zarr")
+    again: Any = rc.io.load(tmp_path / "census.zarr")
+    np.testing.assert_array_equal(again.losses, packed.losses)
+    np.testing.assert_array_equal(again.population.recurrent, packed.population.recurrent)
+    assert (again.kind, again.tied) == ("ssm", True)
+
+
+def made_up(packed: Census, dense: float, sparse: float) -> Census:
+    """A census of delay 2 with a dense and a sparse network of given losses, noisy in common."""
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(8, 1))
+    two = {f.name: getattr(packed, f.name) for f in dataclasses.fields(packed)}
+    two |= {n: np.asarray(v)[..., :2] for n, v in two.items() if np.ndim(v) and not isinstance(v, tuple)}
+    own = np.random.default_rng(1).normal(scale=0.01, size=(8, 2))
+    means = np.array([dense, sparse], float)
+    two |= {"losses": means + noise - noise.mean() + own - own.mean(0), "selection": means}
+    two |= {"regime": np.array([[DENSE, SPARSE]]), "order_parameter": np.array([[0.1, 1.0]]), "delay": np.array([2, 2])}
+    return Census(**two)
+
+
+@pytest.fixture(scope="module")
+def crossed(packed) -> tuple[PhaseDiagram, Branches]:
+    """Losses that cross at a density of 0.33, with branches on a finer grid."""
+    make = lambda p: made_up(packed, 1 - p, 0.67 + 0 * p)  # noqa: E731
+    cells = {p: make(p) for p in (0.1, 0.2, 0.3, 0.5, 0.8)}
+    fine = {p: make(p) for p in (0.28, 0.32, 0.36, 0.4)}
+    return phase_diagram(cells), branches({p: fine[p] for p in (0.32, 0.36, 0.4)}, fine, 2)
+
+
+def test_the_crossing_of_losses_is_interpolated_and_its_error_is_that_of_the_difference(crossed):
+    diagram, followed = crossed
+    found = transition(diagram, [followed], key=rc.key(0))
+    # the losses are straight lines
+    assert found.crossing[0] == pytest.approx(0.33, abs=1e-12)
+    assert found.crossing_grid.tolist() == [[0.32, 0.36]]
+    # the slope is 1, and what is common to both networks cancels: 0.01·√2/√8, twice, with weights 3/4 and 1/4
+    assert found.crossing_error[0] == pytest.approx(0.005 * np.hypot(0.75, 0.25), rel=0.5)
+    assert found.coexistence.tolist() == [[0.32, 0.4]]
+    assert [found.statuses[s] for s in (*found.crossing_status, *found.best_of_n_status)] == ["found", "found"]
+
+
+def test_the_best_of_many_seeds_changes_between_two_densities(crossed):
+    diagram, _ = crossed
+    found = transition(diagram, key=rc.key(0), resamples=200)
+    assert diagram.of_best("order_parameter")[:, 0].tolist() == [1, 1, 1, 0.1, 0.1]
+    assert found.grid.tolist() == [[0.3, 0.5]]
+    # a step between two densities puts the centre in their middle, to the spacing of centres
+    assert found.best_of_n[0] == pytest.approx(np.sqrt(0.3 * 0.5), rel=0.01)
+    # of two seeds, a resample may hold the worse one twice: the interval is wider than nothing, and holds the centre
+    low, high = found.interval[0]
+    assert low < found.best_of_n[0] < high
+    assert np.isnan(found.crossing).all()
+    assert found.statuses[found.crossing_status[0]] == "unknown"
+    # one dense and one sparse seed in every cell: n Var ψ = 2 · 0.45²
+    np.testing.assert_allclose(diagram.susceptibility, 2 * 0.45**2)
+    np.testing.assert_allclose(diagram.steepness, 0, atol=1e-14)
+    np.testing.assert_array_equal(diagram.near_best[:, 0], 0.5)
+
+
+def test_a_phase_throughout_is_no_transition(packed):
+    cells = {p: made_up(packed, 0.5, 0.4) for p in (0.1, 0.2)}
+    found = transition(phase_diagram(cells), [branches(cells, cells, 2)], key=rc.key(0), resamples=10)
+    assert np.isnan([found.best_of_n[0], found.crossing[0]]).all()
+    assert [found.statuses[s] for s in (*found.crossing_status, *found.best_of_n_status)] == ["not bracketed"] * 2
+
+
+def test_cells_whose_seeds_all_missed_the_better_branch_are_named(packed, crossed):
+    diagram, _ = crossed
+    better = {p: made_up(packed, 2.0, 0.5) for p in (0.25, 0.6)}
+    found = transition(diagram, [branches({}, better, 2)], key=rc.key(0), resamples=10)
+    # the best cost 0.67 at 0.3 and 0.5 at 0.5, where the branch costs 0.5; beyond it nothing is known
+    assert found.missed[:, 0].tolist() == [False, False, True, False, False]
+
+
+def test_a_logistic_gives_its_centre_back():
+    from recurvature.lenses.superposition.transition import _logistic_centre
+
+    density = np.geomspace(0.01, 1, 20)
+    psi = 0.1 + 0.9 / (1 + (density / 0.37) ** (1 / 0.3))
+    # centres are 4.6/400 apart in the logarithm
+    assert _logistic_centre(density, psi[None])[0] == pytest.approx(0.37, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: phase_diagram({0.1: c}), r"two or more densities in \(0, 1\]"),
+        (lambda c: phase_diagram({0.1: c, 1.5: c}), r"two or more densities in \(0, 1\]"),
+        (lambda c: phase_diagram({0.1: c, 0.2: made_up(c, 1, 1)}), "the same delays"),
+        (lambda c: branches({}, {}, 2), "branches need censuses"),
+        (lambda c: branches({0.1: c}, {0.1: c}, 7), r"`delay` must be one of \[2, 3\]; got 7"),
+        (lambda c: census(c.population, recall_loss(0.5, steps=3), key=rc.key(0)), "`delay` must be below"),
+    ],
+)
+def test_what_does_not_fit_is_refused(packed, call, message):
+    with pytest.raises(InputError, match=message):
+        call(packed)
+
+
+def test_branches_of_another_delay_are_refused(packed, crossed):
+    cells = dict.fromkeys((0.1, 0.2), packed)
+    with pytest.raises(InputError, match="different delays of the diagram"):
+        transition(crossed[0], [branches(cells, cells, 3)], key=rc.key(0))
