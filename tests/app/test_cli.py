@@ -141,9 +141,38 @@ def test_published_networks_do_their_task(
         pytest.skip("the folder shared/data with published networks is not beside this checkout")
     pytest.importorskip("torch", reason="PyTorch files need the extra `torch`")
     out = tmp_path / "look"
-    done = here("analyze", DATA / file, "--task", task, "--points", 2, "--trials", 100, "--out", out, "--json")
+    options = ["--task", task, "--lens", "warping", "--points", 2, "--trials", 100]
+    done = here("analyze", DATA / file, *options, "--out", out, "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert document["numbers"]["accuracy"] >= least
     assert document["certificate"]["status"] == "ok"
     assert document["numbers"]["geometry"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "task", "rank", "types"),
+    [
+        ("rdm_rank1_512.pt", "random-dots", 1, {"stable": 2, "repeller": 1}),
+        ("dms_rank2_512.pt", "delayed-match", 2, {"stable": 4, "saddle": 4, "repeller": 1}),
+    ],
+)
+def test_published_networks_show_fixed_points_and_their_latent_unit(
+    here: Callable[..., Outcome], tmp_path: Path, file: str, task: str, rank: int, types: dict[str, int]
+) -> None:
+    if not (DATA / file).exists():
+        pytest.skip("the folder shared/data with published networks is not beside this checkout")
+    pytest.importorskip("torch", reason="PyTorch files need the extra `torch`")
+    out = tmp_path / "look"
+    done = here("analyze", DATA / file, "--task", task, "--lens", "dynamics,latent,overlaps", "--out", out, "--json")
+    assert done.code == 0, done.err
+    numbers = json.loads(done.out)["numbers"]
+    silent = numbers["dynamics"]["fixed_points"]["no input"]
+    assert (silent["types"], silent["index_sum"]) == (types, 1)
+    assert numbers["latent"]["fixed_points"] == types
+    assert (numbers["latent"]["rank"], numbers["latent"]["method"]) == (rank, "exact")
+    assert len(numbers["overlaps"]["columns"]) == 1 + 2 * rank + rank  # one output, and as many inputs as the rank
+    report = (out / "report.html").read_text()
+    assert "What it settles into" in report
+    assert "Which few variables carry it" in report

@@ -10,7 +10,7 @@ import pytest
 import recurvature as rc
 from recurvature._progress import silent
 from recurvature.app import pipeline
-from recurvature.app.lenses import dynamics, moments, overlaps, settling, superposition
+from recurvature.app.lenses import dynamics, latent, moments, overlaps, settling, superposition
 from recurvature.app.page import Facts, Notice, Picture, Points, Section, Table
 from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
 from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
@@ -104,6 +104,30 @@ def test_inputs_that_are_held_differ() -> None:
     # the two contexts, no evidence
     np.testing.assert_allclose(rows[1:3, :2], 0, atol=1e-15)
     assert moments.vector(np.array([0.5, -1.0])) == "(0.5, −1)"
+
+
+def test_the_latent_unit_of_a_low_rank_network_is_its_own() -> None:
+    seen = latent.see(subject(low_rank(2)), silent)
+    found = seen.numbers["latent"]
+    assert (found["rank"], found["method"], found["status"]) == (2, "exact", "ok")
+    # 20 steps of 24 units: rounding
+    assert found["closure_error"] < 1e-12
+    assert found["state_r2"] == pytest.approx(1, abs=1e-12)
+    # a readout along the first right vector, which is all that the encoding spans
+    assert found["readout_outside"] < 1e-12
+    assert seen.headline == "2 latent variables carry what it computes."
+    (section,) = seen.sections
+    # the flow of two variables, and tuning curves
+    assert sum(isinstance(block, Picture) for block in section.blocks) == 2
+    assert "nothing is left out" in all_said(section)
+    points = seen.results["latent-points"]
+    assert isinstance(points, rc.dynamics.FixedPoints)
+    assert found["fixed_points"]["stable"] == points.types.count("stable") >= 2
+
+
+def test_what_has_no_latent_unit_says_why() -> None:
+    network = rc.systems.gru(6, inputs=1, outputs=1, key=rc.key(0))
+    assert "left_out" in latent.see(subject(network), silent).numbers["latent"]
 
 
 def test_directions_of_a_recall_network_are_packed() -> None:

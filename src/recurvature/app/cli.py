@@ -132,7 +132,7 @@ def analyze(
     task: Annotated[str | None, typer.Option(metavar="TASK", help="The task that the network does.")] = None,
     lens: Annotated[
         str,
-        typer.Option(metavar="A,B,…", help="Lenses to look through, in the order of the report: warping, dynamics."),
+        typer.Option(metavar="A,B,…", help="warping, dynamics, latent, superposition, overlaps; or all."),
     ] = "all",
     layout: Layout = None,
     mapping: Mapping = None,

@@ -14,7 +14,7 @@ from recurvature._errors import InputError, unknown
 from recurvature._keys import PRNGKey
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
-from recurvature.app.lenses import dynamics, overlaps, superposition, warping
+from recurvature.app.lenses import dynamics, latent, overlaps, superposition, warping
 from recurvature.app.page import Section
 from recurvature.app.subject import LENSES, Options, Performance, Probe, Seen, Subject, View
 from recurvature.systems.base import AbstractMap, Euler, Network
@@ -26,6 +26,7 @@ from recurvature.tasks.base import AbstractTask
 LOOKS = {
     "warping": warping.see,
     "dynamics": dynamics.see,
+    "latent": latent.see,
     "superposition": superposition.see,
     "overlaps": overlaps.see,
 }

@@ -14,7 +14,7 @@ from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.tasks.base import AbstractTask, Phases, Trials
 
-LENSES = ("warping", "dynamics", "superposition", "overlaps")
+LENSES = ("warping", "dynamics", "latent", "superposition", "overlaps")
 """Names that `--lens` takes, in the order of the report."""
 
 

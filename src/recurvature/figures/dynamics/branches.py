@@ -28,6 +28,9 @@ from recurvature.figures.style import (
     words,
 )
 
+MANY = 60
+"""Eigenvalues beyond which their marks are small."""
+
 
 @look
 def bifurcations(
@@ -109,9 +112,10 @@ def eigenvalues(result: FixedPoints | Continuation, ax: Axes | None = None) -> A
     values = result.eigenvalues
     entries: list[Any] = []
     if isinstance(result, FixedPoints):
+        size = {"markersize": 3.0} if values.size > MANY else {}
         for row, kind in zip(values, result.types, strict=True):
             for value in row:
-                mark(ax, float(value.real), float(value.imag), POINTS[kind])
+                mark(ax, float(value.real), float(value.imag), POINTS[kind] | size)
         entries += handles(result.types, POINTS)
         if result.leak_copies:
             style: Any = {"marker": "x", "markersize": 6, "markeredgewidth": 1.2, "color": INK, "linestyle": "none"}

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from recurvature._errors import InputError, check_shape
 from recurvature.dynamics import FixedPoints, FlowField
 from recurvature.figures.dynamics.marks import POINTS, handles, mark
-from recurvature.figures.style import BLUE, FULL, GREY, SMALL, VERMILLION, frame, look, new_axes, new_figure
+from recurvature.figures.style import BLUE, FULL, GREY, PALE, SMALL, VERMILLION, frame, look, new_axes, new_figure
 
 DENSITY = 0.9
 """Streamlines to a side of a panel, in matplotlib's measure."""
@@ -99,9 +99,12 @@ def _stream(ax: Axes, field: FlowField) -> None:
         arrowsize=0.6,
         zorder=2,
     )
-    away = np.asarray(field.leaving, np.float64)
-    if away.max() > SHADOW:
-        ax.contourf(horizontal, vertical, away.T, levels=[SHADOW, 1.01], hatches=["////"], alpha=0.0, zorder=1)
+    leaving = np.asarray(field.leaving, np.float64)
+    if leaving.max() > SHADOW:
+        away = ax.contourf(
+            horizontal, vertical, leaving.T, levels=[SHADOW, 1.01], colors="none", hatches=["////"], zorder=0
+        )
+        away.set(edgecolor=PALE, linewidth=0)
 
 
 def _points(ax: Axes, field: FlowField, points: FixedPoints, at: Any) -> tuple[str, ...]:
