@@ -12,8 +12,12 @@ from recurvature.lenses.superposition import (
     crossing,
     order_one,
     order_two,
+    projections,
+    recall_network,
     rectified_loss,
+    sampled_loss,
     spiral_optimum,
+    tied,
 )
 
 RESPONSE = np.array([-2.1, 0.4, 0.9, -0.3, 0.05, -0.6])
@@ -29,10 +33,16 @@ def test_of_a_few_levels_it_is_the_mean_over_all_windows(values, density):
         abs(rectified_loss(RESPONSE, 2, density, amplitude=Levels(values), points=points) - exact)
         for points in (1024, 4096)
     ]
-    # a step of 4/4096, squared, times a few
-    assert errors[1] < 3e-6
-    # of second order in the step: a sixteenth, give or take how the levels lie between the points
-    assert errors[1] < errors[0] / 4
+    # steps of 1e-3: of second order, but for levels whose sum falls within a step of the bend
+    assert errors[1] < 2e-5
+    assert errors[1] < errors[0]
+
+
+def test_of_uniform_amplitudes_the_error_falls_with_the_square_of_the_step():
+    fine = rectified_loss(RESPONSE, 2, 0.3, points=2**15)
+    errors = [rectified_loss(RESPONSE, 2, 0.3, points=points) - fine for points in (512, 1024, 2048)]
+    # the next order, and how the ends fall between the points
+    np.testing.assert_allclose([errors[0] / errors[1], errors[1] / errors[2]], 4, rtol=0.15)
 
 
 def test_of_uniform_amplitudes_it_has_the_known_first_orders():
@@ -48,6 +58,44 @@ def test_of_uniform_amplitudes_it_has_the_known_first_orders():
     # a third order remains: the quotient settles, and its changes halve
     assert abs(left[2] - left[1]) < 0.15 * abs(left[2])
     np.testing.assert_allclose((left[0] - left[1]) / (left[1] - left[2]), 2, rtol=0.25)
+
+
+def test_how_negative_a_projection_is_does_not_matter_once_it_silences():
+    deep, deeper = (rectified_loss(np.array([depth, 0.0, 1.0, 0.2]), 2, 0.3) for depth in (-1e4, -1e9))
+    # 1.2 is all that can be positive together: an amplitude below 1.2e-4 is not enough, with a chance of as much
+    assert deep == pytest.approx(deeper, abs=1e-4)
+    # when it is there the feature is lost, and independent of that otherwise
+    alone = rectified_loss(np.array([0.0, 0.0, 1.0, 0.2]), 2, 0.3)
+    assert deeper == pytest.approx(0.7 * alone + 0.3 * 0.3 / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("delay", [3, 5])
+def test_small_radii_lose_a_feature_only_to_the_ages_between(delay):
+    ages, angle, gaps = np.arange(delay + 6) - delay, np.pi / (delay - 1), []
+    for radius in (0.02, 0.01):
+        a = radius ** ages.astype(float) * np.sin((ages + 1) * angle) / np.sin(angle)
+        a[[0, delay - 1]] = 0.0
+        gaps.append(rectified_loss(a, delay, 0.05) / (0.05 / 3) - 1 + 0.95 ** (delay - 2))
+    # docs eq. S.75: what is left is of the order of the radius squared
+    assert abs(gaps[1]) < 3e-4
+    np.testing.assert_allclose(gaps[0] / gaps[1], 4, rtol=0.05)
+
+
+def test_two_features_in_part_can_cost_less_than_one_in_full(getkey):
+    """Two trained networks of two units, delay 2, density 0.05, the second feature of importance 0.8."""
+    part = ([[-0.102, -0.613], [0.346, -0.194]], [[-2.367, 0.424], [2.106, 2.736]])
+    full = ([[-0.108, 0.189], [-0.613, -0.484]], [[-2.351, -0.215], [-0.823, 0.007]])
+    key, stored, errors = getkey(), [], []
+    for recurrent, inputs in (part, full):
+        weights = tied(jnp.asarray(recurrent), jnp.asarray(inputs), delay=2)
+        stored.append(np.diag(projections(weights, 3)[2]))
+        options = {"steps": 12, "delay": 2, "density": 0.05, "trials": 2**14, "key": key}
+        importance = jnp.array([1.0, 0.8])
+        errors.append(sampled_loss(recall_network(weights, kind="ssm"), importance=importance, **options).errors)
+    np.testing.assert_allclose(stored, [[0.75, 0.44], [1.01, 0.0]], atol=0.02)
+    apart = errors[0] - errors[1]
+    # the same trials: three standard errors of the difference
+    assert apart.mean() < -3 * apart.std() / np.sqrt(len(apart))
 
 
 def test_tiny_projections_and_none_at_all_cost_what_they_must():

@@ -40,7 +40,9 @@ def rectified_loss(
     check_count(points=points)
     values, chances = _nodes(u)
     others = np.delete(a, delay)
-    grid, mass = _distribution(others[others != 0], density, u, points)
+    # all that can ever be positive together: who falls below its negative is silent, by how much does not matter
+    floor = -np.outer(a, _ends(u)).max(1, initial=0).sum()
+    grid, mass = _distribution(others[others != 0], density, u, points, floor)
     # open with the values of the amplitude, or closed
     x, chance = np.append(values, 0.0), np.append(density * chances, 1 - density)
     seen = np.maximum(a[delay] * x[:, None] + grid, 0)
@@ -56,40 +58,48 @@ def _nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], Float[np.n
     raise InputError(f"`amplitude` must be `Uniform` or `Levels`; got {type(u).__name__}.")
 
 
+def _ends(u: AbstractAmplitude) -> Float[np.ndarray, " end"]:
+    return np.asarray(u.values if isinstance(u, Levels) else (u.low, u.high) if isinstance(u, Uniform) else (), float)
+
+
 def _distribution(
-    a: Float[np.ndarray, " age"], density: float, u: AbstractAmplitude, points: int
+    a: Float[np.ndarray, " age"], density: float, u: AbstractAmplitude, points: int, floor: float
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Points, 0 among them, and the chances of the sum of all ages, each spread over its two neighbouring points."""
-    values = np.asarray(u.values if isinstance(u, Levels) else (u.low, u.high) if isinstance(u, Uniform) else ())
-    ends = np.outer(a, np.append(values, 0.0))
+    """Points, 0 among them, and the chances of the sum of all ages, none of which is taken below `floor`."""
+    ends = np.maximum(np.outer(a, np.append(_ends(u), 0.0)), floor)
     low, high = ends.min(1, initial=0).sum(), ends.max(1, initial=0).sum()
     step = max(high - low, 1e-12) / (points - 2 * len(a) - 4)
     grid = step * (np.arange(points) - np.ceil(-low / step) - len(a) - 1)
     spread = np.ones(points // 2 + 1, complex)
     if len(a):
         wrapped = step * np.fft.fftfreq(points, 1 / points)
-        below = _below(wrapped[None, :], a[:, None], u, step)
-        spread = np.prod(1 - density + density * np.fft.rfft(below, axis=1), axis=0)
+        # frequencies of a grid that starts in its middle; the order is put right at the end
+        first = wrapped - np.round((wrapped - grid[0]) / (step * points) - 0.5) * step * points
+        alone = _alone(first[None, :], a[:, None], u, step, floor)
+        spread = np.prod(1 - density + density * np.fft.rfft(alone, axis=1), axis=0)
     mass = np.fft.irfft(spread, points)
     return grid, mass[np.round(grid / step).astype(int) % points]
 
 
-def _below(
-    z: Float[np.ndarray, "1 point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, step: float
+def _alone(
+    z: Float[np.ndarray, "1 point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, step: float, floor: float
 ) -> Float[np.ndarray, "age point"]:
-    r"""Chances of the points for $aU$: second differences of $E(z-aU)_+$, so that means are kept (docs eq. S.72)."""
+    r"""Chances of the points for each $aU$, none below `floor`: second differences of $E(z-aU)_+$ (docs eq. S.72)."""
 
-    def reached(z: Float[np.ndarray, "1 point"]) -> Float[np.ndarray, "age point"]:
+    def above(z: Float[np.ndarray, "1 point"]) -> Float[np.ndarray, "age point"]:
         if isinstance(u, Levels):
-            return np.asarray(sum(np.maximum(z - a * value, 0) for value in u.values) / len(u.values))
-        assert isinstance(u, Uniform)
-        ends = np.sort(np.concatenate([a * u.low, a * u.high], axis=1), axis=1)
+            each = (np.maximum(z - np.maximum(a * value, floor), 0) for value in u.values)
+            return np.asarray(sum(each) / len(u.values))
+        ends = np.sort(a * _ends(u), axis=1)
         low, high = ends[:, :1], ends[:, 1:]
-        inside = np.clip(z - low, 0, high - low)
-        # beyond the upper end it goes on with slope 1: no difference of squares
-        return inside**2 / (2 * (high - low)) + np.maximum(z - high, 0)
+        # the integral of the distribution function from the floor on, without a difference of large squares
+        first = np.clip(floor, low, high)
+        last = np.clip(z, first, high)
+        return (last - first) * (last + first - 2 * low) / (2 * (high - low)) + np.maximum(
+            z - np.maximum(high, floor), 0
+        )
 
-    return (reached(z + step) - 2 * reached(z) + reached(z - step)) / step
+    return (above(z + step) - 2 * above(z) + above(z - step)) / step
 
 
 class SpiralOptimum(AbstractResult):

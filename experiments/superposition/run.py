@@ -1,0 +1,24 @@
+"""Every function that a row of claims.toml names, and the settings of spec.toml."""
+
+from .beyond import diagonal_models_are_spirals as diagonal_models_are_spirals
+from .beyond import lasting_inputs_stay_exact as lasting_inputs_stay_exact
+from .beyond import targets_may_combine_ages as targets_may_combine_ages
+from .linear import a_thousand_units_hold_a_thousand_inputs as a_thousand_units_hold_a_thousand_inputs
+from .linear import best_linear_is_a_spiral as best_linear_is_a_spiral
+from .linear import capacities_add_up_to_the_rank as capacities_add_up_to_the_rank
+from .linear import losses_come_in_terms as losses_come_in_terms
+from .linear import losses_fall_in_steps as losses_fall_in_steps
+from .linear import training_conserves_a_matrix as training_conserves_a_matrix
+from .networks import Settings as Settings
+from .nonlinear import cued_delays_keep_several_ages as cued_delays_keep_several_ages
+from .nonlinear import fewer_features_are_stored_at_longer_delays as fewer_features_are_stored_at_longer_delays
+from .nonlinear import higher_dimensions_use_it_too as higher_dimensions_use_it_too
+from .nonlinear import relu_recurrences_forget_sharply as relu_recurrences_forget_sharply
+from .sparse import dense_features_make_a_quarter_turn as dense_features_make_a_quarter_turn
+from .sparse import features_without_delay_make_a_pentagon as features_without_delay_make_a_pentagon
+from .sparse import negative_projections_are_free as negative_projections_are_free
+from .sparse import phases_meet_in_a_jump as phases_meet_in_a_jump
+from .sparse import small_radii_pack_best as small_radii_pack_best
+from .sparse import sparse_features_use_the_free_half_space as sparse_features_use_the_free_half_space
+from .sparse import training_finds_both_phases as training_finds_both_phases
+from .sparse import untied_readouts_change_nothing as untied_readouts_change_nothing

@@ -1,0 +1,282 @@
+"""Rectified readouts: the free half-space, the transition, untied readouts, and features without delay."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+import recurvature as rc
+from recurvature import superposition
+from recurvature.app.claims import Measured
+
+from .networks import DENSE, SPARSE, Lab, best_exactly, best_of, exact_loss, planar, trained
+
+FEATURES = 5
+
+
+def negative_projections_are_free(lab: Lab) -> Measured:
+    """The polynomial in the density by running every sequence, and what negative projections add to its first order."""
+    rng, steps, delay = np.random.default_rng(lab.settings.seed), 10, 2
+    gaps, changes, orders = [], [], []
+    for _ in range(3):
+        response = rng.normal(size=5)
+        response[delay] = 0.9
+        response[0], response[3] = -abs(response[0]), -abs(response[3])
+        first, deeper = (_polynomial(r, steps, delay) for r in (response, response * np.array([4, 1, 1, 2, 1])))
+        padded = jnp.asarray(np.pad(response, (0, steps - 5)))[:, None, None]
+        known = float(superposition.order_one(padded, delay, amplitude=superposition.Levels()))
+        gaps.append(abs(known - float(first.coefficient[1])))
+        changes.append(abs(float(first.coefficient[1] - deeper.coefficient[1])))
+        second = superposition.order_two(np.asarray(padded)[:, 0, 0], delay, amplitude=superposition.Levels())
+        left = [abs(first(p) - known * p - second * p**2) for p in (0.01, 0.005)]
+        orders.append(np.log2(left[0] / left[1]))
+    return Measured(
+        {
+            "largest_gap_of_first_order": max(gaps),
+            "largest_cost_of_negative_projections": max(changes),
+            "lowest_order_of_remainder": float(min(orders)),
+            "highest_order_of_remainder": float(max(orders)),
+        }
+    )
+
+
+def _polynomial(response: np.ndarray, steps: int, delay: int) -> superposition.SparsePolynomial:
+    """Of a delay line read out with this response."""
+    n = len(response)
+    weights = superposition.Weights(jnp.eye(n, k=-1), jnp.eye(n)[:, :1], jnp.asarray(response)[None])
+    network = superposition.recall_network(weights, kind="ssm")
+    return superposition.sparse_polynomial(network, steps=steps, delay=delay)
+
+
+def sparse_features_use_the_free_half_space(lab: Lab) -> Measured:
+    """The best trained networks at small density, by exact losses, beside the best responses there are."""
+    census, rows, results = planar(lab, SPARSE), {}, {}
+    for delay in lab.settings.sparse_delays:
+        loss, _, geometry = best_exactly(census, delay, SPARSE)
+        least = superposition.spiral_optimum(delay, SPARSE, "sparse", points=2048)
+        rows[delay] = {
+            "loss over least": loss / least.loss,
+            "order parameter": float(geometry.order_parameter[0]),
+            "turn of directions": float(geometry.cumulative_angle[0]),
+            "radius": float(geometry.modulus[0]),
+            "k theta": float(geometry.k_theta[0]),
+            "least": {"loss": least.loss, "radius": least.modulus, "k theta": least.k_theta},
+        }
+        results[f"sparse-{delay}"] = geometry
+    column = lambda name: [row[name] for row in rows.values()]  # noqa: E731
+    three = rows.get(3, next(iter(rows.values())))
+    return Measured(
+        {
+            "smallest_order_parameter": min(column("order parameter")),
+            "largest_turn_off_three_quarters": max(abs(turn - 270) for turn in column("turn of directions")),
+            "turn_of_delay_3": three["k theta"],
+            "largest_radius": max(column("radius")),
+            "loss_over_least_of_delay_3": three["loss over least"],
+        },
+        {str(delay): row for delay, row in rows.items()},
+        results,
+    )
+
+
+def small_radii_pack_best(lab: Lab) -> Measured:
+    """Two units of small radius whose projections vanish at ages 0 and k - 1 and are very negative between them.
+
+    Their losses beside the closed form of docs eq. S.75, and beside those of trained networks.
+    """
+    gaps, over = [], []
+    for delay in (3, 4, 5, 6):
+        ages, angle = np.arange(delay + 8) - delay, np.pi / (delay - 1)
+        for radius in (0.01, 0.001):
+            # zero at ages 0 and k - 1, and 1 at age k
+            response = radius ** ages.astype(float) * np.sin((ages + 1) * angle) / np.sin(angle)
+            response[[0, delay - 1]] = 0.0
+            loss = superposition.rectified_loss(response, delay, SPARSE) / (SPARSE / 3)
+        gaps.append(abs(loss - 1 + (1 - SPARSE) ** (delay - 2)))
+        if delay in lab.settings.sparse_delays[1:]:
+            over.append(best_exactly(planar(lab, SPARSE), delay, SPARSE)[0] / loss)
+    return Measured(
+        {"largest_gap_to_closed_form": max(gaps), "trained_over_bound_at_longest_delay": over[-1]}, {"over": over}
+    )
+
+
+def dense_features_make_a_quarter_turn(lab: Lab) -> Measured:
+    """The best trained networks at density 1, how often they clip, and how much they lose without the relu."""
+    rows, results = {}, {}
+    for delay in lab.settings.sparse_delays:
+        dense, geometry = best_of(planar(lab, DENSE), delay)
+        sparse = best_exactly(planar(lab, SPARSE), delay, SPARSE)[1]
+        gaps = [_clipping(lab, weights, delay, p) for weights, p in ((dense, DENSE), (sparse, SPARSE))]
+        least = superposition.spiral_optimum(delay, DENSE, "dense", points=2048)
+        rows[delay] = {
+            "k theta": float(geometry.k_theta[0]),
+            "order parameter": float(geometry.order_parameter[0]),
+            "radius": float(geometry.modulus[0]),
+            "loss over least": exact_loss(dense, delay, DENSE) / least.loss,
+            "gap dense": gaps[0].gap,
+            "gap sparse": gaps[1].gap,
+            "clip rate": float(gaps[0].rate[0]),
+        }
+        results |= {f"dense-{delay}": geometry, f"clipping-dense-{delay}": gaps[0], f"clipping-sparse-{delay}": gaps[1]}
+    column = lambda name: [row[name] for row in rows.values()]  # noqa: E731
+    return Measured(
+        {
+            "smallest_turn": min(column("k theta")),
+            "largest_turn": max(column("k theta")),
+            "largest_order_parameter": max(column("order parameter")),
+            "largest_loss_over_least": max(column("loss over least")),
+            "largest_linearity_gap_when_dense": max(column("gap dense")),
+            "smallest_linearity_gap_when_sparse": min(column("gap sparse")),
+        },
+        {str(delay): row for delay, row in rows.items()},
+        results,
+    )
+
+
+def _clipping(lab: Lab, weights: superposition.Weights, delay: int, density: float) -> superposition.Clipping:
+    network = superposition.recall_network(weights, kind="ssm")
+    key = rc.stream(lab.key, f"clipping {delay} {density}")
+    return superposition.clipping(network, steps=30, delay=delay, density=density, trials=2048, key=key)
+
+
+def phases_meet_in_a_jump(lab: Lab) -> Measured:
+    """Where the dense and the sparse branch cost the same, from exact losses, and what jumps there."""
+    found = {}
+    for delay in lab.settings.crossing_delays:
+        known = superposition.TRANSITION[delay]
+        between = (known - 0.06, known + 0.06)
+        look = lambda delay=delay, between=between: superposition.crossing(delay, between=between, tolerance=2e-3)  # noqa: E731
+        found[delay] = lab.once(f"crossing {delay}", look)
+    values: dict[str, float] = {f"density_of_delay_{delay}": one.density for delay, one in found.items()}
+    every = list(found.values())
+    angle, psi, radius = (np.array([np.asarray(getattr(one, name)) for one in every]) for name in _JUMPS)
+    densities = [one.density for one in every]
+    values |= {
+        "largest_dense_turn": float(angle[:, 0].max()),
+        "smallest_sparse_turn": float(angle[:, 1].min()),
+        "smallest_jump_of_order_parameter": float((psi[:, 1] - psi[:, 0]).min()),
+        "smallest_drop_of_radius": float((radius[:, 0] - radius[:, 1]).min()),
+        "largest_rise_with_delay": float(np.diff(densities).max()),
+    }
+    return Measured(values, {"radius": radius.tolist()}, {f"crossing-{delay}": one for delay, one in found.items()})
+
+
+_JUMPS = ("k_theta", "order_parameter", "modulus")
+
+
+def training_finds_both_phases(lab: Lab) -> Measured:
+    """Best of many seeds on either side of the transition, at half and at twice its odds."""
+    psi: dict[str, list[float]] = {"below": [], "above": []}
+    for delay in lab.settings.crossing_delays[:3]:
+        odds = superposition.TRANSITION[delay] / (1 - superposition.TRANSITION[delay])
+        for side, factor in (("below", 0.5), ("above", 2.0)):
+            density = factor * odds / (1 + factor * odds)
+            how = lab.settings.plane
+            population = superposition.random_population(
+                2, delays=(delay,), seeds=how.seeds, key=rc.stream(lab.key, "weights")
+            )
+            loss = superposition.recall_loss(density, steps=40, trials=how.trials)
+            census = trained(lab, f"side {delay} {side}", population, loss, how.steps)
+            psi[side].append(float(best_exactly(census, delay, density)[2].order_parameter[0]))
+    return Measured(
+        {"smallest_order_parameter_below": min(psi["below"]), "largest_order_parameter_above": max(psi["above"])}, psi
+    )
+
+
+def untied_readouts_change_nothing(lab: Lab) -> Measured:
+    """Untied networks beside their tied twins, and trained ones beside trained ones."""
+    rng, gaps = np.random.default_rng(lab.settings.seed), []
+    for _ in range(5):
+        weights = _random(rng, 3)
+        a = np.asarray(superposition.projections(weights, 12))[:, 0, 0]
+        twin = np.asarray(superposition.projections(_twin(weights, 2), 12))[:, 0, 0]
+        gaps.append(float(np.abs(twin - a).max() / np.abs(a).max()))
+    rows = {}
+    for delay in lab.settings.sparse_delays[:2]:
+        both = [best_exactly(planar(lab, DENSE, tied=tied), delay, DENSE) for tied in (True, False)]
+        rows[delay] = {
+            "loss": [loss for loss, _, _ in both],
+            "radius": [float(g.modulus[0]) for _, _, g in both],
+            "turn": [float(g.k_theta[0]) for _, _, g in both],
+            "turn of directions": [float(g.cumulative_angle[0]) for _, _, g in both],
+        }
+    apart = lambda name: max(abs(row[name][0] - row[name][1]) for row in rows.values())  # noqa: E731
+    return Measured(
+        {
+            "largest_gap_of_twins": max(gaps),
+            "largest_relative_gap_of_losses": max(abs(np.log(r["loss"][0] / r["loss"][1])) for r in rows.values()),
+            "largest_gap_of_radii": apart("radius"),
+            "largest_gap_of_turns": apart("turn"),
+            "largest_gap_of_turns_of_directions": apart("turn of directions"),
+        },
+        {str(delay): row for delay, row in rows.items()},
+    )
+
+
+def _random(rng: np.random.Generator, n: int) -> superposition.Weights:
+    """A random network of one feature that reads out what is 2 steps old with a positive sign."""
+    recurrent, inputs, readout = (rng.normal(size=s) for s in ((n, n), (n, 1), (1, n)))
+    recurrent *= 0.8 / np.abs(np.linalg.eigvals(recurrent)).max()
+    sign = np.sign((readout @ recurrent @ recurrent @ inputs)[0, 0])
+    return superposition.Weights(*(jnp.asarray(w) for w in (recurrent, inputs, sign * readout)))
+
+
+def _twin(weights: superposition.Weights, delay: int) -> superposition.Weights:
+    """The tied network with the same answers: state coordinates in which the readout is the direction of age k."""
+    recurrent, inputs, y = (np.asarray(w) for w in (weights.recurrent, weights.inputs, weights.readout[0]))
+    w = np.linalg.matrix_power(recurrent, delay) @ inputs[:, 0]
+    gauge = np.outer(y, y) / (y @ w) + np.eye(len(w)) - np.outer(w, w) / (w @ w)
+    change = np.linalg.cholesky(gauge).T
+    turned = (change @ recurrent @ np.linalg.inv(change), change @ inputs)
+    return superposition.tied(*(jnp.asarray(part) for part in turned), delay=delay)
+
+
+def features_without_delay_make_a_pentagon(lab: Lab) -> Measured:
+    """Five features in two units: the least first order by descent, and trained networks at small density."""
+    ends = [_least_first_order(seed) for seed in range(4)]
+    loss, inputs = min(ends, key=lambda end: end[0])
+    how = lab.settings.plane
+    population = superposition.random_population(
+        2, delays=(0,), seeds=how.seeds, features=FEATURES, key=rc.stream(lab.key, "pentagon")
+    )
+    task = superposition.recall_loss(0.03, steps=1, trials=how.trials, features=FEATURES)
+    census = trained(lab, "pentagon", population, task, how.steps)
+    learned = np.asarray(best_of(census, 0)[0].inputs)
+    alone = superposition.Weights(jnp.zeros((2, 2)), jnp.asarray(learned), jnp.asarray(learned.T))
+    geometry = superposition.geometry(alone, 0)
+    return Measured(
+        {
+            "least_first_order": loss,
+            "largest_gap_of_norms": float(np.abs(np.linalg.norm(inputs, axis=0) - _PENTAGON).max()),
+            "largest_gap_off_72_degrees": _off_pentagon(inputs),
+            "largest_gap_off_72_degrees_when_trained": _off_pentagon(learned),
+            "mean_norm_when_trained": float(np.linalg.norm(learned, axis=0).mean()),
+            "largest_gap_of_dimensionality": float(np.abs(np.asarray(geometry.dimensionality)[0] - 0.4).max()),
+        },
+        {"trained loss": float(census.loss[census.best(0)])},
+        {"pentagon": geometry},
+    )
+
+
+_PENTAGON = (1 + 2 * np.cos(np.deg2rad(72)) ** 2) ** -0.5
+
+
+def _least_first_order(seed: int) -> tuple[float, np.ndarray]:
+    def lost(x: Any) -> Any:
+        inputs = x.reshape(2, FEATURES)
+        # the order of p over that of silence
+        return superposition.order_one((inputs.T @ inputs)[None], 0) * 3 / FEATURES
+
+    slope = jax.jit(jax.value_and_grad(lost))
+    start = np.random.default_rng(seed).normal(size=2 * FEATURES)
+    found = scipy.optimize.minimize(
+        lambda x: tuple(np.asarray(part, float) for part in slope(jnp.asarray(x))), start, jac=True, method="BFGS"
+    )
+    return float(found.fun), found.x.reshape(2, FEATURES)
+
+
+def _off_pentagon(inputs: np.ndarray) -> float:
+    """How far gaps between neighbouring directions are from a fifth of a circle (degrees)."""
+    angle = np.sort(np.rad2deg(np.arctan2(inputs[1], inputs[0])))
+    return float(np.abs(np.diff(np.append(angle, angle[0] + 360)) - 72).max())
