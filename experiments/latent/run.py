@@ -36,3 +36,12 @@ from .theorems import several_synapses_close as several_synapses_close
 from .theorems import spectra_agree as spectra_agree
 from .theorems import tuning_follows_slow_variables as tuning_follows_slow_variables
 from .theorems import variables_close as variables_close
+from .training import activity_shows_where_to_cut as activity_shows_where_to_cut
+from .training import inputs_decide_between_states as inputs_decide_between_states
+from .training import one_factor_serves_all_units as one_factor_serves_all_units
+from .training import one_step_fits_lose_states as one_step_fits_lose_states
+from .training import random_units_are_active_before_they_are_chaotic as random_units_are_active_before_they_are_chaotic
+from .training import sorting_takes_a_variable_for_each_number as sorting_takes_a_variable_for_each_number
+from .training import three_bits_have_twenty_seven_points as three_bits_have_twenty_seven_points
+from .training import two_bits_have_nine_points as two_bits_have_nine_points
+from .training import weights_of_a_bit_are_correlated as weights_of_a_bit_are_correlated

@@ -96,6 +96,26 @@ class Geometry(Spec):
     """Points on the sphere."""
 
 
+class Fitting(Spec):
+    """Sizes in `training.py`."""
+
+    units: Count
+    steps: Count
+    tune_steps: Count
+    """Steps of training at full rank, and at low rank."""
+    batch: Count
+    seeds: Count
+    trials: Count
+    """Trials of 40 steps that a convex fit is made to."""
+    passes: Count
+    """Of Adam over them."""
+    ranks: tuple[Count, ...]
+    sorting_steps: Count
+    sorting_tune_steps: Count
+    random_units: Count
+    random_steps: Count
+
+
 class Settings(Spec):
     """The table `quick` or `full` of spec.toml."""
 
@@ -107,6 +127,7 @@ class Settings(Spec):
     drift: Drift
     perturbations: Perturbations
     decoding: Decoding
+    fitting: Fitting
 
 
 Lab = AnyLab[Settings]
