@@ -58,8 +58,8 @@ def left_behind(trip: RoundTrip, ax: Axes | None = None) -> Axes:
         (np.asarray(trip.extrapolated), "o", GREEN, 6, "steps, extrapolated to 0"),
         (np.asarray(trip.displacement), "x", INK, 4, "at steps of size 0"),
     ]
-    # below this there is nothing but the error of the solver
-    floor = 1e-9
+    # what the solver leaves of an overlap that does not move
+    floor = 1e-7 * float(np.abs(np.asarray(trip.excursion)).max())
     for values, marker, colour, size, label in rows:
         sizes = np.where(np.abs(values) > floor, np.abs(values), np.nan)
         face = "none" if marker == "o" and size > 5 else colour
