@@ -18,7 +18,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `benchmarks` can be imported from anywhere
 
-JOBS = ("train", "metric", "curvature", "fixed_points", "overlaps", "superposition", "latent", "startup")
+JOBS = ("train", "metric", "curvature", "fixed_points", "cornn", "overlaps", "superposition", "latent", "startup")
 
 
 def main() -> int:

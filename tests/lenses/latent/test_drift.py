@@ -9,7 +9,7 @@ import recurvature as rc
 from recurvature import latent
 from recurvature._errors import InputError
 from recurvature.lenses.latent.drift import KINDS
-from recurvature.lenses.latent.drift_sweep import _scores, follow, in_blocks, read_out
+from recurvature.lenses.latent.drift_sweep import _scores, follow, in_blocks
 from recurvature.tasks.base import Trials
 
 
@@ -173,15 +173,15 @@ def test_blocks_of_drifting_neurons_follow_all_of_them(
 def test_noise_is_inside_and_of_its_size() -> None:
     size = 3000
     unit = latent.from_mean_convention(np.zeros((size, 1)), np.ones((size, 1)), dt=0.5)
-    blocks = in_blocks(unit, jnp.zeros((size, 1)), 4)
-    rows = jnp.zeros((1, 3))
-    keys = jax.random.split(rc.key(0), 60)
-    seen = np.asarray(jax.jit(jax.vmap(lambda key: read_out(blocks, rows, 0.5, key)))(keys))[:, 0, 0]
+    blocks = in_blocks(unit, jnp.zeros((size, 1)), 10)
+    start, inputs = jnp.zeros((1, 1)), jnp.zeros((1, 200, 0))
+    path = np.asarray(follow(blocks, inputs, start, jnp.zeros(1), 1.0, 0.5, rc.key(0)))[:, 0, 0, 0]
     z, weights = np.polynomial.hermite_e.hermegauss(60)
     variance = np.tanh(0.5 * z) ** 2 @ weights / weights.sum() / size
-    # mean and variance of a mean of tanh(ε) over 3000 neurons: four standard errors from 60 draws
-    assert abs(seen.mean()) < 4 * np.sqrt(variance / 60)
-    np.testing.assert_allclose(seen.var(), variance, rtol=4 * np.sqrt(2 / 60))
+    # at α = 1 each step is a mean of tanh(ε) over 3000 neurons, independent: four standard errors from 200 steps
+    assert abs(path.mean()) < 4 * np.sqrt(variance / 200)
+    np.testing.assert_allclose(path.var(), variance, rtol=4 * np.sqrt(2 / 200))
+    assert abs(np.corrcoef(path[1:], path[:-1])[0, 1]) < 4 / np.sqrt(200)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def all_neurons(unit: latent.LatentUnit, inputs: np.ndarray, start: np.ndarray) 
 
 @pytest.fixture(scope="module")
 def pair() -> latent.LatentUnit:
-    """Two variables, one input, biases; more neurons than lanes, and no multiple of them."""
+    """Two variables, one input, biases, and an odd number of neurons."""
     return random_unit(1003, 2, 1)
 
 
@@ -54,11 +54,11 @@ def test_float64_sums_of_float32_products_round_less() -> None:
     m, n = (np.asarray(a, np.float64) for a in (narrow.embedding[:, 0], narrow.encoding[0]))
     exact = 0.5 + 0.5 * float(n @ np.tanh(np.asarray(m, np.float32)).astype(np.float64))
     wide = float(latent.rollout(narrow, inputs, start, accumulator="float64").kappa[0, 0, 0])
-    lanes = float(latent.rollout(narrow, inputs, start).kappa[0, 0, 0])
+    native = float(latent.rollout(narrow, inputs, start).kappa[0, 0, 0])
     # the result itself is float32: half a unit in the last place, and the products' own rounding averaged over 5000
     np.testing.assert_allclose(wide, exact, rtol=2e-7)
-    # a thousand partial sums keep what one sum of 5000 terms would lose: some roundings, not thousands
-    np.testing.assert_allclose(lanes, exact, rtol=2e-6)
+    # partial sums keep what one sum of 5000 terms would lose: some roundings, not thousands
+    np.testing.assert_allclose(native, exact, rtol=2e-6)
 
 
 def test_a_series_stands_for_the_neurons_at_points_it_has_not_seen() -> None:

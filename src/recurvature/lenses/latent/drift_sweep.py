@@ -27,7 +27,7 @@ from recurvature.lenses.latent.unit import LatentUnit
 from recurvature.systems.activations import Activation, activation
 from recurvature.tasks.base import Trials
 
-BLOCK = 40_000
+BLOCK = 80_000
 """Currents of one block, conditions times neurons: they stay in the cache of a core."""
 
 
@@ -148,7 +148,7 @@ def follow(
     rank, count = start.shape[1], len(strength)
     drives = jnp.tile(inputs.swapaxes(0, 1), (1, count, 1))
     factor = jnp.repeat(strength, len(start))[:, None]
-    probes = blocks.read.shape[1]
+    probes, shape = blocks.read.shape[1], (blocks.drive.shape[0], blocks.drive.shape[2])
     # whatever else is read begins at zero: it has no rates of its own to begin with
     first = jnp.concatenate([jnp.tile(start, (count, 1)), jnp.zeros((len(factor), probes - rank), start.dtype)], axis=1)
 
@@ -156,7 +156,8 @@ def follow(
         u, index = now
         kappa = seen[:, :rank]
         rows = jnp.concatenate([kappa, factor * kappa, u, jnp.ones_like(factor)], axis=1)
-        seen = (1 - alpha) * seen + alpha * read_out(blocks, rows, noise, at_step(key, index))
+        currents = noise * jr.normal(at_step(key, index), shape, rows.dtype) if noise else None
+        seen = (1 - alpha) * seen + alpha * read_out(blocks, rows, currents)
         return seen, seen
 
     steps = jnp.arange(inputs.shape[1])
@@ -164,20 +165,18 @@ def follow(
 
 
 def read_out(
-    blocks: Blocks, rows: Float[Array, "condition column"], noise: float, key: PRNGKey
+    blocks: Blocks, rows: Float[Array, "condition column"], noise: Float[Array, "block n"] | None
 ) -> Float[Array, "condition probe"]:
-    r"""$\mathbf N\phi(\cdot + \epsilon)$ for all conditions, block by block, with one noise for all."""
-    length = blocks.drive.shape[2]
+    r"""$\mathbf N\phi(\cdot + \epsilon)$ for all conditions, block by block, with one noise for all (None: without)."""
 
-    def add(total: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        drive, read, index = block
+    def add(total: Array, block: tuple[Array, Array, Array | None]) -> tuple[Array, None]:
+        drive, read, given = block
         currents = rows @ drive
-        if noise:
-            currents = currents + noise * jr.normal(at_step(key, index), (1, length), rows.dtype)
+        currents = currents if given is None else currents + given[None, :]
         return total + activation(blocks.phi)(currents) @ read.T, None
 
     zero = jnp.zeros((len(rows), blocks.read.shape[1]), rows.dtype)
-    return jax.lax.scan(add, zero, (blocks.drive, blocks.read, jnp.arange(len(blocks.drive))))[0]
+    return jax.lax.scan(add, zero, (blocks.drive, blocks.read, noise))[0]
 
 
 def _scores(

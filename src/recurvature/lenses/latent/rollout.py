@@ -22,9 +22,7 @@ from recurvature.lenses.latent.unit import LatentUnit
 from recurvature.systems.activations import Activation, activation
 from recurvature.systems.simulate import NON_FINITE, OK, STATUS
 
-Accumulator = Literal["lanes", "float64"]
-LANES = 1000
-"""Partial sums of a reduction: of N terms the rounding is that of N/1000 and then 1000, not of N."""
+Accumulator = Literal["native", "float64"]
 
 
 class LatentTrajectory(AbstractResult):
@@ -55,21 +53,21 @@ def rollout(
     inputs: Float[Any, "trial time d"],
     start: Float[Any, "trial k"],
     *,
-    accumulator: Accumulator = "lanes",
+    accumulator: Accumulator = "native",
 ) -> LatentTrajectory:
     r"""Latent variables from `start` under given inputs, trial by trial, without the rates (docs eq. L.49).
 
     **Arguments**
 
     - `unit`: of the rate form, with a step `dt`; its number type is that of the computation.
-    - `accumulator`: `lanes` sums in the unit's number type with 1000 partial sums; `float64` sums products in float64,
-      which float32 weights need once the slowness exceeds about 1000: a sum must be good to better than
-      $1/\beta$ times the tolerance.
+    - `accumulator`: `native` sums in the unit's number type, in many partial sums as matrix products do; `float64` sums
+      products in float64, which float32 weights need once the slowness exceeds about 1000: an error of the sum is
+      $\beta$ times that of the rate.
 
     Raises `InputError` for other forms, shapes that do not fit, and `float64` without 64-bit numbers.
     """
     alpha = step_share(unit)
-    check_choice("accumulator", accumulator, ("lanes", "float64"))
+    check_choice("accumulator", accumulator, ("native", "float64"))
     if accumulator == "float64" and not jax.config.read("jax_enable_x64"):
         raise InputError("`accumulator` float64 needs 64-bit numbers: call recurvature.enable_float64() first.")
     dtype = float_dtype(unit.flow)
@@ -106,11 +104,9 @@ def _rollout(
     alpha: float,
     accumulator: Accumulator,
 ) -> Float[Array, "trial time k"]:
-    lanes = folded(weights)
-
     def one(trial: tuple[Array, Array]) -> Array:
         def step(kappa: Array, u: Array) -> tuple[Array, Array]:
-            kappa = (1 - alpha) * kappa + alpha * encoded(lanes, kappa, u, accumulator)
+            kappa = (1 - alpha) * kappa + alpha * encoded(weights, kappa, u, accumulator)
             return kappa, kappa
 
         return jax.lax.scan(step, trial[1], trial[0])[1]
@@ -118,27 +114,15 @@ def _rollout(
     return jax.lax.map(one, (inputs, start))
 
 
-def folded(weights: Columns) -> Columns:
-    """Neurons as rows of lanes, filled up with ones that encode nothing."""
-    size = weights.bias.shape[0]
-    lanes = min(LANES, size)
-    rows = -(-size // lanes)
-
-    def fold(array: Array) -> Array:
-        filled = jnp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, rows * lanes - size)])
-        return filled.reshape(*array.shape[:-1], rows, lanes)
-
-    return jax.tree.map(fold, weights)
-
-
 def encoded(
     weights: Columns, kappa: Float[Array, " k"], u: Float[Array, " d"], accumulator: Accumulator
 ) -> Float[Array, " k"]:
-    r"""$\mathbf N\phi(M\kappa + W_\mathrm{in}u + b)$: one fused pass over the neurons for every variable."""
+    r"""$\mathbf N\phi(M\kappa + W_\mathrm{in}u + b)$: one pass over the weights."""
     currents = weights.bias
     for column, value in zip((*weights.embedding, *weights.input_weights), (*kappa, *u), strict=True):
         currents = currents + column * value
     rates = activation(weights.phi)(currents)
-    wide = kappa.dtype if accumulator == "lanes" else jnp.float64
-    sums = [jnp.sum(jnp.sum((row * rates).astype(wide), axis=0)) for row in weights.encoding]
+    wide = kappa.dtype if accumulator == "native" else jnp.float64
+    # row by row: for one or two variables faster than a product with a matrix
+    sums = [jnp.dot(row, rates, preferred_element_type=wide) for row in weights.encoding]
     return jnp.stack(sums).astype(kappa.dtype)

@@ -18,7 +18,7 @@ from recurvature._errors import InputError, check_count, check_positive
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.latent.rollout import Columns, LatentTrajectory, columns, encoded, folded, step_share
+from recurvature.lenses.latent.rollout import Columns, LatentTrajectory, columns, encoded, step_share
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit
 from recurvature.systems.simulate import NON_FINITE, OK
@@ -87,13 +87,12 @@ def surrogate(
     given = np.zeros((1, channels)) if levels is None else np.asarray(levels, np.float64)
     if given.ndim != 2 or given.shape[1] != channels:
         raise InputError(f"`levels` must have shape (level, {channels}); got {given.shape}.")
-    lanes = folded(weights)
     probes = np.asarray(jax.random.uniform(stream(key, "probes"), (checks, rank), float, -reach, reach))
-    truth = np.stack([np.asarray(_field(lanes, jnp.asarray(probes), u)) for u in jnp.asarray(given)])
+    truth = np.stack([np.asarray(_field(weights, jnp.asarray(probes), u)) for u in jnp.asarray(given)])
     undriven = not np.asarray(weights.bias).any() and not given.any()
     odd = unit.flow.phi in ODD and undriven
     for count in SIZES if nodes is None else (nodes,):
-        series = np.stack([_series(lanes, u, count, rank, reach, odd) for u in jnp.asarray(given)])
+        series = np.stack([_series(weights, u, count, rank, reach, odd) for u in jnp.asarray(given)])
         guess = np.stack([[_evaluate(c, x / reach) for x in jnp.asarray(probes)] for c in jnp.asarray(series)])
         error = np.abs(guess - truth).max((1, 2)) / np.maximum(np.abs(truth).max((1, 2)), np.finfo(float).tiny)
         if (error <= tolerance).all():
@@ -129,7 +128,7 @@ def surrogate_rollout(
 
 @jax.jit
 def _field(weights: Columns, kappa: Float[Array, "point k"], u: Float[Array, " d"]) -> Float[Array, "point k"]:
-    return jax.lax.map(lambda one: encoded(weights, one, u, "lanes"), kappa)
+    return jax.lax.map(lambda one: encoded(weights, one, u, "native"), kappa)
 
 
 def _series(
