@@ -131,6 +131,8 @@ def test_thresholds_choose_the_rank_and_a_shortfall_is_said(drive):
     short = latent.extract(network, drive, ranks=(1, 2), least_r2=0.99)
     assert latent.EXTRACTION_STATUS[short.status] == "below_thresholds"
     assert np.isnan(short.accuracy).all()
+    # what comes nearest
+    assert short.rank == 2
 
 
 def test_the_task_decides_too(getkey):

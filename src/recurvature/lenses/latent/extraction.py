@@ -163,14 +163,15 @@ def _try(
     scores: dict[int, Score] = {}
     for rank in ranks:
         scores[rank] = run(rank)
-        if until_met and _met(scores[rank], goals):
+        if until_met and _shortfall(scores[rank], goals) == 0:
             break
     return scores
 
 
-def _met(score: Score, goals: tuple[float, float]) -> bool:
-    enough = score.output_r2 >= goals[1] if np.isnan(score.accuracy) else score.accuracy >= goals[0]
-    return enough and score.state_r2 >= goals[1]
+def _shortfall(score: Score, goals: tuple[float, float]) -> float:
+    """By how much a rank misses the thresholds, together; 0 where it meets them."""
+    done = goals[1] - score.output_r2 if np.isnan(score.accuracy) else goals[0] - score.accuracy
+    return max(done, 0.0) + max(goals[1] - score.state_r2, 0.0)
 
 
 def _scored(network: Network, judge: Judge, factors: Factors, activity: Activity, rank: int) -> Score:
@@ -191,8 +192,8 @@ def _result(
     goals: tuple[float, float],
     options: tuple[str, float, float],
 ) -> Extraction:
-    meeting = [rank for rank, score in scores.items() if _met(score, goals)]
-    nearest = max(scores, key=lambda rank: (np.nan_to_num(scores[rank].accuracy), scores[rank].state_r2))
+    # of equal ones the first, which is the least
+    best = min(scores, key=lambda rank: _shortfall(scores[rank], goals))
     column = lambda name: np.array([getattr(score, name) for score in scores.values()], float)  # noqa: E731
     kept, dtype = max(scores), judge.dtype
     method, least_accuracy, least_r2 = options
@@ -208,10 +209,10 @@ def _result(
         lost=column("lost"),
         closure=column("closure"),
         full_accuracy=judge.full_accuracy,
-        rank=min(meeting) if meeting else nearest,
+        rank=best,
         method=method,
         normalisation=factors.normalisation,
         least_accuracy=least_accuracy,
         least_r2=least_r2,
-        status=OK if meeting else BELOW,
+        status=OK if _shortfall(scores[best], goals) == 0 else BELOW,
     )
