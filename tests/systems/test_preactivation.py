@@ -37,3 +37,14 @@ def test_wrong_shapes_and_activations_are_refused():
         PreactivationMap(Dense(jnp.eye(2)), jnp.ones((3, 1)))
     with pytest.raises(InputError, match="unknown activation 'rellu'"):
         PreactivationMap(Dense(jnp.eye(2)), jnp.ones((2, 1)), "rellu")
+
+
+@pytest.mark.parametrize(("phi", "found"), [("tanh", "consistent"), ("relu", "unknown")])
+def test_saturating_units_keep_states_bounded_so_that_fixed_points_can_be_counted(phi, found):
+    system = PreactivationMap(Dense(jnp.asarray([[2.0]])), jnp.ones((1, 1)), phi)
+    network = Network(system, LinearReadout(jnp.ones((1, 1))), jnp.zeros(1))
+    points = rc.dynamics.fixed_points(network, [0.0], starts=np.linspace(-3, 3, 7)[:, None])
+    assert points.completeness == found
+    if phi == "tanh":
+        # h = 2 tanh h at 0 and ±1.9150
+        np.testing.assert_allclose(np.sort(np.asarray(points.states)[:, 0]), [-1.9150, 0, 1.9150], atol=1e-4)

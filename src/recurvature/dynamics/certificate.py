@@ -13,6 +13,7 @@ from recurvature.dynamics.rate import AbstractRate, LatentRate, Rate, drive, flo
 from recurvature.systems.activations import Activation, activation
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
 from recurvature.systems.linear import DiagonalMap, LinearMap
+from recurvature.systems.preactivation import PreactivationMap
 
 NONE, ESTIMATED, PROVED = range(3)
 CERTIFICATES = ("none", "estimated", "proved")
@@ -85,8 +86,10 @@ def lifted(bound: Bound, rate: Rate, latent: LatentRate) -> Bound:
 def _phi(rate: AbstractRate) -> object:
     if isinstance(rate, LatentRate):
         return rate.phi
-    flow = flow_of(rate.system) if isinstance(rate, Rate) else None
-    return flow.phi if isinstance(flow, LeakyCurrent | LeakyRate) else None
+    if not isinstance(rate, Rate):
+        return None
+    system = flow_of(rate.system) or rate.system
+    return system.phi if isinstance(system, LeakyCurrent | LeakyRate | PreactivationMap) else None
 
 
 def _bounds(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.ndarray, "n n"]) -> tuple[float, float]:

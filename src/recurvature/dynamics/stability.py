@@ -8,6 +8,7 @@ from recurvature.systems.base import AbstractSystem
 from recurvature.systems.gated import GRUCell, LSTMCell
 from recurvature.systems.latent import FilteredLatentFlow, LatentFlow
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
+from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.stack import Stack
 from recurvature.systems.vanilla import VanillaCell
 
@@ -49,6 +50,8 @@ def is_bounded(system: AbstractSystem) -> bool:
         flow = flow.network
     if isinstance(flow, LeakyCurrent | LeakyRate):
         return flow.phi in BOUNDED
+    if isinstance(system, PreactivationMap):
+        return system.phi in BOUNDED
     return isinstance(system, Stack) and all(_bounded_cell(cell) for cell in system.layers)
 
 
