@@ -170,6 +170,24 @@ def test_an_extended_unit_reads_a_product_linearly_and_forgets_offsets(unit, sam
     assert network.readout.weight.shape == (100, 100)
 
 
+def test_an_output_that_follows_by_its_derivative_alone_keeps_every_offset():
+    r"""The neutral form: y is fed back, its field is that of g, and an offset of 1 stays (docs eq. L.25)."""
+
+    def field(state, u):
+        move = oscillator(state[:2], u)
+        return jnp.append(move, state[1] * move[0] + state[0] * move[1])
+
+    cloud = np.random.default_rng(2).uniform([-3, -4, -12], [3, 4, 12], (900, 3))
+    made = latent.approximate(field, cloud, units=250, key=rc.key(2), slowness=5.0, gain=0.5)
+    m, n, b = (np.asarray(a) for a in (made.embedding, made.encoding, made.bias))
+    flow = lambda t, k: n @ np.tanh(m @ k + b) - k  # noqa: E731
+    ends = [solve_ivp(flow, (0, 5), [2.0, 0.0, y], rtol=1e-8, atol=1e-9).y[2, -1] for y in (0.0, 1.0)]
+    # the derivative of y does not depend on y but for the error of the fit, one time constant of the variables long;
+    # the stable form would leave exp(-5) = 0.007
+    assert ends[1] - ends[0] == pytest.approx(1, abs=0.1)
+    assert made.field_error < 0.01
+
+
 def network_from(unit, start):
     return Network(Euler(unit.flow, unit.dt), LinearReadout(jnp.eye(len(start))), jnp.asarray(start))
 

@@ -98,8 +98,11 @@ def extract(
     flow, _ = leaky_of(network)
     if not isinstance(network, Network):
         raise InputError("`network` must be a Network: `extract` compares outputs. Give the system a readout.")
-    chosen = method or ("exact" if isinstance(flow.connectivity, LowRank) else "weighted")
+    low = isinstance(flow.connectivity, LowRank)
+    chosen = method or ("exact" if low else "weighted")
     check_choice("method", chosen, METHODS)
+    if chosen == "exact" and not low:
+        raise InputError("`method='exact'` is for low-rank networks; a dense one needs 'weighted' or 'plain'.")
     if task is not None and not isinstance(trials, Trials):
         raise InputError("`task` scores outputs against targets: pass `trials=task.trials(key, n)`, not inputs alone.")
     inputs = jnp.asarray(trials.inputs if isinstance(trials, Trials) else trials)

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._errors import InputError
 from recurvature._precision import cast
 from recurvature.measures.weighted_svd import weighted_svd
 from recurvature.systems.activations import activation
@@ -72,8 +71,7 @@ def factors_of(flow: LeakyRate | LeakyCurrent, method: str, activity: Activity) 
     else:
         weights = (np.asarray(connectivity.dense(), float),)
     if method == "exact":
-        if not isinstance(connectivity, LowRank):
-            raise InputError("`method='exact'` is for low-rank networks; a dense one needs 'weighted' or 'plain'.")
+        assert isinstance(connectivity, LowRank)
         own = weighted_svd(activity.rates, *weights).strengths
         return Factors(left, np.asarray(connectivity.right, float), own, connectivity.normalisation, True)
     if method == "weighted":

@@ -49,7 +49,11 @@ def unit_vectors(
         check_shape("turn", turn, (found.connectivity.rank,) * 2)
         found = regauge(found, turn)
     size = found.connectivity.size
-    blocks: dict[str, Any] = {"m": found.embedding, "n": np.asarray(found.encoding).T * size, "w": found.flow.input_weights}
+    blocks: dict[str, Any] = {
+        "m": found.embedding,
+        "n": np.asarray(found.encoding).T * size,
+        "w": found.flow.input_weights,
+    }
     readout = network.readout if isinstance(network, Network) else None
     if isinstance(readout, LinearReadout):
         blocks["z"] = np.asarray(readout.weight).T * size
