@@ -92,9 +92,11 @@ def test_two_rows_of_one_name_are_refused() -> None:
         parse(Claims, {"paper": paper, "claim": [claim, claim]}, "claims.toml")
 
 
-def test_what_a_claim_lacks_is_said_with_the_cure(tmp_path: Path) -> None:
+def test_what_a_claim_lacks_is_said_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = row(expectation("="), needs=["no_such_module"], data=["a/b.mat"])
     assert "pip install" in claims.missing(claim, None)
+    monkeypatch.setitem(claims.EXTRAS, "no_such_module", "decoders")
+    assert "recurvature[decoders]" in claims.missing(claim, None)
     claim = row(expectation("="), data=["a/b.mat"])
     assert "--data" in claims.missing(claim, None)
     assert "--data" in claims.missing(claim, tmp_path)

@@ -231,11 +231,16 @@ def read_settings(paper: str, model: type[Spec], *, full: bool) -> Any:
     return parse(model, tomllib.loads(path.read_text("utf-8")).get(table, {}), f"{path}, {table}")
 
 
+EXTRAS = {"ripser": "topology", "sklearn": "decoders"}
+"""Which extra of the package brings a module that a claim may need."""
+
+
 def missing(claim: Claim, data: Path | None) -> str:
     """What a claim lacks to be run, in words; empty where it lacks nothing."""
     modules = [name for name in claim.needs if importlib.util.find_spec(name) is None]
     if modules:
-        return f"needs {', '.join(modules)}: pip install 'recurvature[topology]'"
+        extras = ",".join(sorted({EXTRAS.get(name, name) for name in modules}))
+        return f"needs {', '.join(modules)}: pip install 'recurvature[{extras}]'"
     files = [name for name in claim.data if data is None or not (data / name).is_file()]
     return f"needs data that are no part of the package: name the folder with {files[0]} by --data" if files else ""
 
