@@ -84,7 +84,7 @@ def simulation(neurons: int, steps: int) -> Case:
         "latent rollout",
         {"N": neurons, "K": 1, "T": steps},
         [Arm("NumPy, rates kept", with_rates), Arm("NumPy, no rates", without), Arm("rollout", ours)],
-        # both are bound by tanh, which NumPy and XLA do at one rate: the ratio is what rates and temporaries cost NumPy,
+        # both are bound by tanh, which NumPy and XLA do at one rate: the ratio is what rates and temporaries cost,
         # between 2 and 4 by machine and load; the rollout should be near the limit that the table shows
         [Goal("NumPy, rates kept", "rollout", at_least=2), Goal("NumPy, no rates", "rollout")],
         Work(tanh=neurons * steps, bytes=3 * 4 * neurons * steps),

@@ -1,5 +1,7 @@
 """Decoders with few components: linear against nonlinear, on made-up classes and on recorded reaches."""
 
+from typing import Literal
+
 import numpy as np
 import scipy.stats
 
@@ -22,18 +24,12 @@ def _unit(lab: Lab) -> latent.LatentUnit:
     return latent.from_mean_convention(tuning, rng.normal(size=(units, 3)), dt=0.5)
 
 
-def _decoded(lab: Lab, rule: str) -> measures.Decoding:
+def _decoded(lab: Lab, rule: Literal["shift", "xor"]) -> measures.Decoding:
     how = lab.settings.decoding
 
     def compute() -> measures.Decoding:
-        key = rc.stream(lab.key, rule)
-        rates, labels, _ = latent.labelled_responses(
-            _unit(lab),
-            how.trials,
-            key=key,
-            rule=rule,
-            shift=SHIFT if rule == "shift" else 2.0,  # type: ignore[arg-type]
-        )
+        key, shift = rc.stream(lab.key, rule), SHIFT if rule == "shift" else 2.0
+        rates, labels, _ = latent.labelled_responses(_unit(lab), how.trials, key=key, rule=rule, shift=shift)
         return measures.decode(rates, labels, key=key, bottlenecks=how.bottlenecks, splits=how.splits, trees=how.trees)
 
     return lab.once(f"decoded {rule}", compute)

@@ -137,7 +137,10 @@ def _sweeps(lab: Lab) -> list[latent.DriftSweep]:
 
     def one(size: int) -> latent.DriftSweep:
         unit = rc.cast(latent.tile(memory(lab), size // how.units), jnp.float32)
-        more = {"key": rc.stream(lab.key, f"sweep of {size}"), "report": lab.named(f"drift of {size} neurons")}
+        more: dict[str, Any] = {
+            "key": rc.stream(lab.key, f"sweep of {size}"),
+            "report": lab.named(f"drift of {size} neurons"),
+        }
         return latent.drift_sweep(unit, _trials(lab), _strengths(lab), **options, **more)
 
     return lab.once("drift sweeps", lambda: [one(size) for size in how.sizes])

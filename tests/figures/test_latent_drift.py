@@ -13,6 +13,7 @@ from tests.figures.drawing import Seen, figure_of, look_at
 import recurvature as rc
 from recurvature import figures, latent, measures
 from recurvature._errors import InputError
+from recurvature.figures.latent.drift import KIND_COLOURS
 
 KINDS = ("random", "orthogonal", "tangential")
 STRENGTH = np.concatenate([[0.0], np.geomspace(0.01, 10, 9)])
@@ -116,7 +117,7 @@ def drawn(ax: Axes, colour: str, marker: str) -> np.ndarray:
 
 
 def test_points_are_the_means_of_the_restarts() -> None:
-    points = drawn(FIGURES["curves"](), figures.latent.drift.KIND_COLOURS["tangential"], "o")
+    points = drawn(FIGURES["curves"](), KIND_COLOURS["tangential"], "o")
     np.testing.assert_allclose(points[:, 0], STRENGTH[1:])
     np.testing.assert_allclose(points[:, 1], np.asarray(sweep().accuracy)[2, 1:].mean(-1))
 
@@ -127,17 +128,14 @@ def test_bounds_are_open_symbols() -> None:
     below = latent.DriftSweep(strengths, curve[None, :, None], None, None, ("random",), 100, 3, None, 0.1)
     fit = latent.drift_tolerance(below)
     assert fit.status[0] == 1
-    faces = [
-        line.get_markerfacecolor()
-        for line in figures.drift_tolerances([fit, fit]).get_lines()
-        if len(line.get_xdata()) and line.get_marker() == "o"
-    ]
+    drawn_lines = [line for line in figures.drift_tolerances([fit, fit]).get_lines() if line.get_marker() == "o"]
+    faces = [line.get_markerfacecolor() for line in drawn_lines if np.size(line.get_xdata())]
     assert faces == ["white"]
 
 
 def test_undecided_signs_are_hollow() -> None:
     found = rate()
-    labels = {line.get_label(): len(line.get_xdata()) for line in figures.growth_rate(found).get_lines()}
+    labels = {line.get_label(): np.size(line.get_xdata()) for line in figures.growth_rate(found).get_lines()}
     assert labels["undecided"] == int((np.asarray(found.status) == 1).sum())
     assert labels["sign decided"] == int((np.asarray(found.status) == 0).sum())
 

@@ -1,5 +1,6 @@
 """Decoders: on normal classes, where the best accuracy and the information have closed forms, and where planes fail."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,6 @@ def test_what_cannot_be_decoded_is_refused(call: Any, words: str, shifted: tuple
 
 
 def test_without_scikit_learn_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoders.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"pip install 'recurvature\[decoders\]'"):
         decoders.extra("sklearn")

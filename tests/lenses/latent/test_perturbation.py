@@ -1,5 +1,7 @@
 """Kicks to rates and pulses of current: what the equations say of them, in networks of all neurons."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -92,7 +94,7 @@ def test_without_a_background_pulses_to_redundant_neurons_do_exactly_nothing(
     populations: latent.LatentUnit, corner: np.ndarray
 ) -> None:
     pulse = np.where(np.arange(120) < 80, 0.0, 3.0)
-    options = {"key": rc.key(3), "state": corner, "draws": 2, **TIMES}
+    options: dict[str, Any] = {"key": rc.key(3), "state": corner, "draws": 2, **TIMES}
     found = latent.background_sweep(populations, np.array([0.0, 0.5, 1.0]), pulse=pulse, **options)
     # not small: no product that differs enters the sums that are read
     assert (np.asarray(found.effect)[0] == 0).all()
@@ -106,7 +108,7 @@ def test_pulses_to_coding_neurons_flip_the_bit_that_they_code(
     populations: latent.LatentUnit, corner: np.ndarray
 ) -> None:
     signs = np.where(np.arange(120) < 80, np.sign(np.asarray(populations.embedding)[:, 0]), 0.0)
-    options = {"key": rc.key(3), "state": corner, "draws": 2, **TIMES}
+    options: dict[str, Any] = {"key": rc.key(3), "state": corner, "draws": 2, **TIMES}
     against = latent.background_sweep(populations, np.zeros(3), pulse=-3 * signs, **options)
     assert np.asarray(against.kept).all()
     assert not np.asarray(against.kept_after).any()
@@ -117,7 +119,14 @@ def test_one_step_flips_only_what_its_drive_carries_past_zero(
 ) -> None:
     encoding, m = np.asarray(populations.encoding), np.asarray(populations.embedding)
     signs = np.where(np.arange(120) < 80, np.sign(m[:, 0]), 0.0)
-    options = {"key": rc.key(3), "state": corner, "before": 20, "after": 59, "pulse_steps": 1, "draws": 1}
+    options: dict[str, Any] = {
+        "key": rc.key(3),
+        "state": corner,
+        "before": 20,
+        "after": 59,
+        "pulse_steps": 1,
+        "draws": 1,
+    }
     flips = []
     for current in (0.3, 1.0, 50.0):
         found = latent.background_sweep(populations, np.zeros(3), pulse=-current * signs, **options)
@@ -132,7 +141,7 @@ def test_one_step_flips_only_what_its_drive_carries_past_zero(
 
 
 def test_a_strong_background_is_no_place_for_a_memory(populations: latent.LatentUnit, corner: np.ndarray) -> None:
-    options = {"key": rc.key(4), "state": corner, "draws": 12, **TIMES}
+    options: dict[str, Any] = {"key": rc.key(4), "state": corner, "draws": 12, **TIMES}
     found = latent.background_sweep(populations, np.array([0.0, 0.05, 2.0]), pulse=np.zeros(120), **options)
     kept = np.asarray(found.kept).sum(1)
     assert kept[:2].min() == 12

@@ -67,9 +67,11 @@ def drift_curves(
         ax.plot(strength, rows.mean(1), "o", color=colour, markersize=3.5, label=kind)
         ax.vlines(strength, rows.min(1), rows.max(1), color=colour, linewidth=0.8, alpha=0.6)
         if tolerance is not None:
-            fit = [float(np.asarray(a)[k]) for a in (tolerance.tolerance, tolerance.steepness, tolerance.baseline)]
-            ax.plot(shown, drift_curve(shown, *fit, tolerance.chance), color=colour, linewidth=1.0)
-            ax.axvline(fit[0], color=colour, linewidth=0.8, linestyle="--")
+            place = float(np.asarray(tolerance.tolerance)[k])
+            ends = float(np.asarray(tolerance.baseline)[k]), tolerance.chance
+            curve = drift_curve(shown, place, float(np.asarray(tolerance.steepness)[k]), *ends)
+            ax.plot(shown, curve, color=colour, linewidth=1.0)
+            ax.axvline(place, color=colour, linewidth=0.8, linestyle="--")
     ax.axhline(2.0**-sweep.bits, color=INK, linewidth=0.7, linestyle=":")
     log_x(ax, strength)
     ax.set_ylim(0, 1.03)

@@ -132,7 +132,8 @@ def background_sweep(
             structured, noise, jnp.asarray(strong, dtype), unit.lift(corner), current, on, unit.flow.bias,
             encoding, alpha, unit.flow.phi,
         )  # fmt: skip
-        rows.append(_judge(*map(np.asarray, tables), np.asarray(corner), np.asarray(unit.embedding), reading))
+        path, currents = (np.asarray(table) for table in tables)
+        rows.append(_judge(path, currents, np.asarray(corner), np.asarray(unit.embedding), reading))
     kept, kept_after, effect, residual = (np.stack([row[k] for row in rows], axis=1) for k in range(4))
     return BackgroundSweep(
         strong,

@@ -158,7 +158,8 @@ def _deviation(
         other = other + alpha * tau * moved.field(other, u)
         return (kappa, other, delta), (kappa, other - kappa, delta, source)
 
-    return jax.lax.scan(step, (start, start, jnp.zeros_like(start)), inputs)[1]
+    path, exact, first, source = jax.lax.scan(step, (start, start, jnp.zeros_like(start)), inputs)[1]
+    return path, exact, first, source
 
 
 def coding_groups(unit: LatentUnit, *, threshold: float = 0.3) -> Float[np.ndarray, " n"]:

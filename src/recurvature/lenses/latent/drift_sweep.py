@@ -106,10 +106,11 @@ def drift_sweep(
             path = follow(blocks, inputs, kappa, scale, alpha, float(noise), stream(here, "noise"))
             scores.append(_scores(np.asarray(path), trials, unit.connectivity.rank))
     found = np.moveaxis(np.array(scores).reshape(len(kinds), restarts, 3, len(scale)), (2, 3, 1), (0, 2, 3))
-    parts = (found[0], None, None) if observed is None else (found[0], found[1], found[2])
     return DriftSweep(
         np.asarray(scale, np.float64),
-        *parts,
+        found[0],
+        None if observed is None else found[1],
+        None if observed is None else found[2],
         tuple(kinds),
         unit.connectivity.size,
         unit.connectivity.rank,
@@ -189,8 +190,8 @@ def _scores(
     if not seen.shape[-1]:
         own_score = _share_right(own, trials)
         return np.stack([own_score, own_score, own_score])
-    flat = [values[:, 0].swapaxes(0, 1)[scored] for values in (seen, own)]
-    onto = np.linalg.lstsq(*(np.asarray(rows, np.float64) for rows in flat), rcond=None)[0]
+    one, other = (np.asarray(values[:, 0].swapaxes(0, 1)[scored], np.float64) for values in (seen, own))
+    onto = np.linalg.lstsq(one, other, rcond=None)[0]
     return np.stack([_share_right(own, trials), _share_right(seen, trials), _share_right(seen @ onto, trials)])
 
 

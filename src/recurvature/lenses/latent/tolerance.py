@@ -89,7 +89,7 @@ def _fit(
     losses = _losses(strength, table, places, baseline, chance)
     row, column = np.unravel_index(losses.argmin(), losses.shape)
     best = scipy.optimize.least_squares(
-        lambda p: (table - drift_curve(strength, *np.exp(p), baseline, chance)[:, None]).ravel(),
+        lambda p: (table - drift_curve(strength, np.exp(p[0]), np.exp(p[1]), baseline, chance)[:, None]).ravel(),
         (places[row], np.log(STEEPNESS[column])),
         bounds=((limits[0], np.log(STEEPNESS[0])), (limits[1], np.log(STEEPNESS[-1]))),
     )
