@@ -109,3 +109,48 @@ def test_arguments_that_do_not_fit_are_named(getkey):
         LinearMap(Dense(jnp.eye(3)), jnp.zeros((3, 2)), dt=-1.0)
     with pytest.raises(InputError, match="`max_phase`"):
         rc.systems.diagonal(4, inputs=1, outputs=1, key=getkey(), max_phase=0.0)
+
+
+@pytest.mark.oracle
+def test_modes_held_over_a_step_are_the_solution_of_their_equation():
+    rates, drive = jnp.asarray([-0.5 + 1.0j, -0.2 + 3.0j]), jnp.asarray([[1.0 + 0.5j], [0.3 - 1.0j]])
+    system = rc.systems.zero_order_hold(rates, drive, interval=jnp.asarray([0.3, 0.7]))
+    z, inputs = np.zeros(2, complex), [1.0, -2.0, 0.5]
+    state = jnp.zeros(4)
+    for u in inputs:
+        for i in range(2):
+            # SciPy's exponential of [[A, B], [0, 0]] holds both the mode and its answer to a constant input
+            block = scipy.linalg.expm(float([0.3, 0.7][i]) * np.array([[rates[i], drive[i, 0]], [0, 0]]))
+            z[i] = block[0, 0] * z[i] + block[0, 1] * u
+        state = system.step(state, jnp.asarray([u]))
+        # a matrix exponential to rounding
+        np.testing.assert_allclose(state, np.concatenate([z.real, z.imag]), rtol=1e-12, atol=1e-14)
+
+
+def test_every_input_of_a_structured_network_has_modes_of_its_own(getkey):
+    system: Any = rc.systems.s4d(6, inputs=2, outputs=1, key=getkey(), intervals=(0.1, 0.2)).system
+    there = (np.asarray(system.input_real) ** 2 + np.asarray(system.input_imag) ** 2) > 0
+    np.testing.assert_array_equal(there, np.tile(np.eye(2, dtype=bool), (3, 1)))
+    # each decays at half a unit of its own interval, and turns by odd multiples of π/2 of it
+    decay, phase = np.exp(system.log_decay), np.exp(system.log_phase)
+    np.testing.assert_allclose(phase / decay, np.pi * np.repeat([1, 3, 5], 2), rtol=1e-12)
+    assert ((decay >= 0.05) & (decay <= 0.1)).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: rc.systems.zero_order_hold(jnp.asarray([0.5 + 1j]), jnp.ones((1, 1), complex), interval=1.0),
+            "negative",
+        ),
+        (
+            lambda: rc.systems.zero_order_hold(jnp.asarray([-0.5 + 1j]), jnp.ones((1, 1), complex), interval=0.0),
+            "inter",
+        ),
+        (lambda: rc.systems.s4d(2, inputs=1, outputs=1, key=rc.key(0), intervals=(0.0, 1.0)), "`intervals` must be"),
+    ],
+)
+def test_modes_that_grow_and_intervals_of_no_length_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -39,12 +39,14 @@ from recurvature.systems.linear import DiagonalMap as DiagonalMap
 from recurvature.systems.linear import LinearMap as LinearMap
 from recurvature.systems.linear import diagonal as diagonal
 from recurvature.systems.linear import linear as linear
+from recurvature.systems.linear import s4d as s4d
 from recurvature.systems.linear import state_space as state_space
-from recurvature.systems.preactivation import PreactivationMap as PreactivationMap
-from recurvature.systems.preactivation import preactivation as preactivation
+from recurvature.systems.linear import zero_order_hold as zero_order_hold
 from recurvature.systems.multi_synapse import MultiSynapse as MultiSynapse
 from recurvature.systems.multi_synapse import MultiSynapseLatentFlow as MultiSynapseLatentFlow
 from recurvature.systems.multi_synapse import multi_synapse as multi_synapse
+from recurvature.systems.preactivation import PreactivationMap as PreactivationMap
+from recurvature.systems.preactivation import preactivation as preactivation
 from recurvature.systems.readout import AbstractReadout as AbstractReadout
 from recurvature.systems.readout import ActivatedReadout as ActivatedReadout
 from recurvature.systems.readout import GatedReadout as GatedReadout

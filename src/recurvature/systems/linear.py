@@ -172,3 +172,53 @@ def state_space(
     width = size if gates is None else gates
     readout = random_gated_readout(outputs, network.system.state_size, hidden=width, key=key, phi=phi)
     return Network(network.system, readout, network.x0)
+
+
+def zero_order_hold(
+    rates: Complex[Array, " n"], drive: Complex[Array, "n d"], *, interval: float | Float[Array, " n"], dt: float = 1.0
+) -> DiagonalMap:
+    r"""Modes in continuous time, $\dot z = Az + Bu$, under inputs that are constant over every step.
+
+    With $A$ = diag(`rates`), $B$ = `drive` and $\Delta$ = `interval`, one for all modes or one for each:
+    $\lambda = e^{\Delta A}$ and input weights $A^{-1}(e^{\Delta A} - 1)B$ (Gu et al. 2022, arXiv 2206.11893).
+    Raises `InputError` unless modes decay, $\mathrm{Re}A < 0$, and turn forwards, $\mathrm{Im}A > 0$: of a conjugate
+    pair the one mode that a real readout $\mathrm{Re}(Cz)$ needs.
+    """
+    if not (bool((rates.real < 0).all()) and bool((rates.imag > 0).all())):
+        raise InputError("`rates` need negative real and positive imaginary parts: modes that decay and turn forwards.")
+    held = jnp.broadcast_to(jnp.asarray(interval, rates.real.dtype), rates.shape)
+    if not bool((held > 0).all()):
+        raise InputError("`interval` must be greater than 0.")
+    turned = jax.lax.complex(held, jnp.zeros_like(held)) * rates
+    weights = (jnp.expm1(turned) / rates)[:, None] * drive
+    phase = jnp.log(held * rates.imag)
+    return DiagonalMap(jnp.log(-held * rates.real), phase, jnp.zeros_like(held), weights.real, weights.imag, dt)
+
+
+def s4d(
+    size: int,
+    *,
+    inputs: int,
+    outputs: int,
+    key: PRNGKey,
+    dt: float = 1.0,
+    intervals: tuple[float, float] = (0.05, 0.5),
+) -> Network:
+    r"""A diagonal state-space model held over its steps, ready to train: `size` complex modes shared among the inputs.
+
+    Every input drives modes of its own, $A_n = -\tfrac12 + i\pi(n+\tfrac12)$ for its n-th, with $B = 1$ and a step
+    $\Delta$ of its own, log-uniform between `intervals` (after S4D-Lin of Gu et al. 2022, arXiv 2206.11893). Weights
+    from the other inputs start at 0. Readout $\mathcal N(0,1/2N)$ of the real state of 2N; the network starts at zero.
+    """
+    check_count(size=size, inputs=inputs, outputs=outputs)
+    low, high = intervals
+    if not 0 < low <= high:
+        raise InputError(f"`intervals` must be two numbers with 0 < low <= high; got {intervals}.")
+    span = jr.uniform(stream(key, "interval"), (inputs,), minval=jnp.log(low), maxval=jnp.log(high))
+    mode = jnp.arange(size)
+    channel, place = mode % inputs, (mode // inputs).astype(span.dtype)
+    rates = jax.lax.complex(jnp.full(size, -0.5, span.dtype), jnp.pi * (place + 0.5))
+    own = (channel[:, None] == jnp.arange(inputs)[None, :]).astype(span.dtype)
+    drive = jax.lax.complex(own, jnp.zeros_like(own))
+    system = zero_order_hold(rates, drive, interval=jnp.exp(span)[channel], dt=dt)
+    return Network(system, random_readout(outputs, 2 * size, key=key), jnp.zeros(2 * size))
