@@ -6,6 +6,7 @@ with the same overlaps to rounding. `through overlaps` shows what a trainer coul
 it keeps all N × P weights but takes their gradient through the overlaps; it has no goal.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -80,7 +81,7 @@ def across_sizes(steps: int) -> Case:
     return Case(
         "overlaps",
         {"N": f"{few} and {many}", "steps": steps},
-        [Arm(f"map {n}", lambda n=n: mapped(vectors(n), steps)) for n in (few, many)],
+        [Arm(f"map {n}", functools.partial(lambda n: mapped(vectors(n), steps), n)) for n in (few, many)],
         [Goal(f"map {many}", f"map {few}", at_most=1.3)],
         dtype="float64",
         rtol=1e-10,

@@ -119,6 +119,7 @@ def test_noise_on_targets_moves_the_invariants_at_a_known_rate() -> None:
     assert abs(trace - ov.noise_drift(loss, s, 0.0, rate)[0]) > 0.01 * abs(trace)
 
 
+@pytest.mark.slow
 def test_elementwise_adam_breaks_every_charge() -> None:
     theta = some_vectors(RANK1, 64, 1)
     coarse, fine = (
@@ -148,9 +149,8 @@ def test_extrapolation_separates_steps_from_their_limit() -> None:
 def test_the_drift_of_invariants_is_all_discretisation() -> None:
     def drift(rate: float) -> np.ndarray:
         steps = round(1.2 / rate)
-        return ov.invariants(
-            ov.descend(FILTER, some_overlaps(RANK1), rate, steps=steps, every=steps // 6, layout=RANK1)
-        ).charge[[0, -1], 0, 0]
+        learning = ov.descend(FILTER, some_overlaps(RANK1), rate, steps=steps, every=steps // 6, layout=RANK1)
+        return np.asarray(ov.invariants(learning).charge)[[0, -1], 0, 0]
 
     found = ov.extrapolate(lambda rate: np.diff(drift(rate)), 0.01)
     # slope 1 in the rate, up to the next power of it

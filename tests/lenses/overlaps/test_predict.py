@@ -29,21 +29,20 @@ def network(phi: str = "identity", units: int = 40) -> Any:
 
 
 OPTIONS: dict[str, Any] = {"steps": STEPS, "batch": BATCH, "learning_rate": 0.01}
-FROZEN = ("system.flow.input_weights",)
+FROZEN, CLIP = ("system.flow.input_weights",), 5.0
 
 
 def test_a_forecast_is_the_training_that_follows() -> None:
     net, key = network(), rc.key(5)
-    clip = 5.0
     fit = rc.training.fit(
-        net, TASK, key=key, optimiser=lambda rate: optax.sgd(rate, 0.5), clip_norm=clip, frozen=FROZEN, **OPTIONS
+        net, TASK, key=key, optimiser=lambda rate: optax.sgd(rate, 0.5), clip_norm=CLIP, frozen=FROZEN, **OPTIONS
     )
-    forecast = ov.predict(net, TASK, key=key, momentum=0.5, clip_norm=clip, frozen=FROZEN, **OPTIONS)
+    forecast = ov.predict(net, TASK, key=key, momentum=0.5, clip_norm=CLIP, frozen=FROZEN, **OPTIONS)
     # training is in float32
     np.testing.assert_allclose(forecast.loss[:-1], fit.history.loss, rtol=2e-5)
     np.testing.assert_allclose(forecast.gradient_norm[:-1], fit.history.gradient_norm, rtol=2e-4)
     # both sides of the clip were visited
-    assert fit.history.gradient_norm.min() < clip < fit.history.gradient_norm.max()
+    assert fit.history.gradient_norm.min() < CLIP < fit.history.gradient_norm.max()
     after = ov.stacked(fit.network)
     assert after.layout.columns == forecast.columns == ("z", "v", "m", "bias", "start", "u")
     s = np.asarray(after.theta, float)
@@ -118,8 +117,7 @@ def test_balance_under_unequal_rates_is_kept_by_flow() -> None:
 
 
 def test_the_balanced_network_learns_otherwise() -> None:
-    net = network()
-    forecast = ov.predict(net, TASK, key=rc.key(5), **OPTIONS)
+    forecast = ov.predict(network(), TASK, key=rc.key(5), clip_norm=CLIP, **OPTIONS)
     # one function, one loss; and after some steps not
     assert forecast.balanced_loss[0] == pytest.approx(forecast.loss[0], rel=1e-12)
     assert np.abs(forecast.balanced_loss - forecast.loss).max() > 1e-3 * forecast.loss[0]
@@ -127,9 +125,9 @@ def test_the_balanced_network_learns_otherwise() -> None:
 
 
 def test_a_training_that_diverges_is_forecast_to_diverge() -> None:
-    forecast = ov.predict(network(), TASK, key=rc.key(5), **(OPTIONS | {"learning_rate": 1e3, "steps": 40}))
+    forecast = ov.predict(network(), TASK, key=rc.key(5), clip_norm=CLIP, **(OPTIONS | {"learning_rate": 1e9}))
     assert ov.STATUS[forecast.status[-1]] == "non_finite"
-    assert forecast.trusted_until < 40
+    assert forecast.trusted_until < STEPS
 
 
 def biased() -> Any:
@@ -141,11 +139,11 @@ def biased() -> Any:
 def test_a_bias_of_the_readout_stays_where_it_is() -> None:
     net = biased()
     frozen = (*FROZEN, "readout.bias")
-    forecast = ov.predict(net, TASK, key=rc.key(5), frozen=frozen, **OPTIONS)
+    forecast = ov.predict(net, TASK, key=rc.key(5), frozen=frozen, clip_norm=CLIP, **OPTIONS)
     trials = TASK.trials(rc.stream(rc.key(5), "looks"), BATCH)
     outputs = rc.systems.simulate(rc.cast(net, float), trials.inputs.astype(float)).outputs
     # float64 of a float32 network
-    expected = float(rc.training.mean_squared_error(outputs, rc.cast(trials, float)))
+    expected = float(rc.training.mean_squared_error(jnp.asarray(outputs), rc.cast(trials, float)))
     assert forecast.unit_loss[0] == pytest.approx(expected, rel=1e-6)
 
 
@@ -171,6 +169,7 @@ def test_what_the_theory_does_not_cover_is_refused(changes: dict, message: str) 
         ov.predict(options.pop("network"), options.pop("task"), **options)
 
 
+@pytest.mark.slow
 def test_maps_without_a_leak_are_forecast_too() -> None:
     rng = np.random.default_rng(0)
     factors = rc.systems.LowRank(jnp.asarray(rng.normal(size=(20, 2))), jnp.asarray(rng.normal(size=(20, 2))))

@@ -59,7 +59,8 @@ class TensorAdam:
     """Adam with the mean of the squares over a tensor in place of the square of each entry."""
 
     def __init__(self, rate: float) -> None:
-        self.rate, self.first, self.second, self.count = rate, 0.0, np.zeros(4), 0
+        self.rate, self.second, self.count = rate, np.zeros(4), 0
+        self.first = np.zeros((UNITS, RANK2.size))
 
     def __call__(self, gradient: np.ndarray) -> np.ndarray:
         self.count += 1
@@ -76,7 +77,7 @@ class Polar:
     """The polar factor of the momentum of every tensor, by a singular value decomposition of all N rows."""
 
     def __init__(self, rate: float) -> None:
-        self.rate, self.momentum = rate, 0.0
+        self.rate, self.momentum = rate, np.zeros((UNITS, RANK2.size))
 
     def __call__(self, gradient: np.ndarray) -> np.ndarray:
         self.momentum = 0.7 * self.momentum + gradient
@@ -107,7 +108,9 @@ def test_rules_that_scale_whole_tensors_close(name: str) -> None:
     )
     assert np.abs(learning.matrix[-1] - learning.matrix[0]).max() > 0.2
     # rounding of 24 steps; a polar factor divides by the smallest singular value of a gradient
-    np.testing.assert_allclose(learning.matrix, overlaps_along(np.stack(path)), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(
+        learning.matrix, overlaps_along(jnp.stack([jnp.asarray(each) for each in path])), rtol=1e-9, atol=1e-10
+    )
     np.testing.assert_allclose(ov.recover(theta, learning), path[-1], rtol=1e-8, atol=1e-10)
 
 
@@ -218,6 +221,7 @@ def test_elementwise_adam_leaves_the_span_and_is_run_in_full() -> None:
     assert adam.of("z·m")[-1] == adam.matrix[-1, 0, 2]
 
 
+@pytest.mark.slow
 def test_all_units_diverge_with_a_status() -> None:
     found = ov.descend_units(FILTER, some_vectors(RANK1, 64, 1), 5.0, steps=60, layout=RANK1, every=12)
     assert ov.STATUS[found.status[0]] == "ok"

@@ -103,7 +103,7 @@ class Propagator(NamedTuple):
     momentum: Float[Array, "a a"]
     squares: Float[Array, " block"] | None = None
     """Running mean squares of the four tensors' gradients, for `tensor-adam`."""
-    count: Float[Array, ""] | None = None
+    taken: Float[Array, ""] | None = None
     """Steps taken, for its bias correction."""
     spread: Float[Array, "a a"] | None = None
     """What noise on the weights has added to the overlaps."""
@@ -166,8 +166,9 @@ def descend_once(
     spread = at.spread
     if spread is not None:
         turn = jnp.eye(layout.size, dtype=s.dtype) - rule.rate * change * factors[None, :]
-        spread = turn.T @ spread @ turn + rule.noise * jnp.diag((factors > 0).astype(s.dtype))
-    after = Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, at.squares, at.count, spread)
+        added = jnp.asarray(rule.noise, s.dtype) * jnp.diag((factors > 0).astype(s.dtype))
+        spread = turn.T @ spread @ turn + added
+    after = Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, at.squares, at.taken, spread)
     return after, value, norm
 
 
@@ -176,14 +177,14 @@ def _adam(
 ) -> Propagator:
     """A step of Adam whose second moment is one number for each tensor (docs eq. O.36)."""
     assert at.squares is not None
-    assert at.count is not None
+    assert at.taken is not None
     dtype = overlaps.dtype
     member = jnp.asarray([[layout.block_of(c) == b for c in range(layout.size)] for b in range(4)], dtype)
     each = jnp.diag(direction.T @ overlaps @ direction)
     mean = member @ each / jnp.sum(member, axis=1)
     momentum = rule.momentum * at.momentum + (1 - rule.momentum) * direction
     squares = rule.second * at.squares + (1 - rule.second) * mean
-    count = at.count + 1
+    count = at.taken + 1
     root = jnp.sqrt(squares / (1 - rule.second**count)) + rule.epsilon
     taken = momentum / (1 - rule.momentum**count) / (root @ member)[None, :]
     factors = rule.factors(layout, dtype)

@@ -196,7 +196,8 @@ def flow(
     trained in steps with `descend`.
     """
     start, which, dt = _start(overlaps, layout, dt)
-    rule = Rule(1.0, blocks)
+    # rates as arrays: other rates are no other program
+    rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0, blocks))
     times, weights, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(False))
     return _flowed(
         loss,
@@ -227,7 +228,8 @@ def control(
     but invisible overlaps stand still and the matrix may cease to be one of scalar products.
     """
     start, which, dt = _start(overlaps, layout, dt)
-    times, matrices, solved = _solve(loss, start, which, Rule(1.0), duration, samples, rtol, control=jnp.array(True))
+    rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0))
+    times, matrices, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(True))
     nowhere = jnp.full_like(matrices, jnp.nan)
     return _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
 

@@ -142,7 +142,7 @@ def predict(
         keys = jax.vmap(lambda k: at_step(stream(key, "trials"), k))(jnp.arange(steps, dtype=jnp.int32))
         loss: Any = TaskLoss(task, rule, batch)
         data: Any = keys
-        sample = task.trials(stream(key, "looks"), batch)
+        sample: Any = task.trials(stream(key, "looks"), batch)
     else:
         sample = Batch(task.inputs, task.targets, task.mask)
         loss, data = _Fixed(rule, cast(sample, jnp.float64)), None
@@ -183,6 +183,7 @@ def _learning(network: Network, task: Any, frozen: tuple[str, ...]) -> frozenset
     linear = isinstance(network.system, LinearMap)
     if not (linear or isinstance(network.system, Euler)):
         raise InputError("`network` has a flow, which trials in steps cannot train. Wrap it as Euler(flow, dt).")
+    assert isinstance(network.system, Euler | LinearMap)
     dt = network.system.dt
     if isinstance(task, AbstractTask) and abs(dt / task.dt - 1) > 1e-6:
         raise InputError(f"`network` has steps of dt={dt:g}, the task of dt={task.dt:g}: make either with the other's.")

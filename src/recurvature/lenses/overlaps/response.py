@@ -140,8 +140,8 @@ def respond(
     def variance(x: Array, square: Array, cross: Array) -> Array:
         return square + jnp.sum(x * (cross + _product(s[u, u], x)))
 
-    def recurrent(x: Array, at: tuple[Array, Array, Array]) -> Array:
-        return slope(variance(x, *at[1:])) * (at[0] + _product(s[v, u], x))
+    def recurrent(x: Array, at: tuple[Array, ...]) -> Array:
+        return slope(variance(x, at[1], at[2])) * (at[0] + _product(s[v, u], x))
 
     latent = _stepped(recurrent, (drive[:-1], square[:-1], cross[:-1]), start[p:], dt)
     gain = slope(jax.vmap(variance)(latent, square[1:], cross[1:]))
