@@ -40,19 +40,39 @@ def test_units_of_unequal_time_constants_do_not_close(drive):
     m, n, w, b = (np.asarray(a) for a in (unit.embedding, unit.encoding, unit.flow.input_weights, unit.flow.bias))
 
     def run(share):
-        r, kappa, apart = np.zeros(N), np.zeros(K), []
+        r, kappa, apart, rates = np.zeros(N), np.zeros(K), [], []
         for u in drive[0]:
             r = r + share * (np.tanh(m @ (n @ r) + w @ u + b) - r)
             kappa = kappa + share.mean() * (n @ np.tanh(m @ kappa + w @ u + b) - kappa)
             apart.append(np.abs(n @ r - kappa).max())
-        return max(apart)
+            rates.append(r)
+
+        return max(apart), latent.step_residual(unit, np.array(rates)[None], drive[:1]).relative
 
     # rounding, and a change of the variables that any plot shows
-    assert run(np.full(N, DT)) < 1e-13
-    assert run(DT * np.linspace(0.5, 1.5, N)) > 0.01
+    even, uneven = run(np.full(N, DT)), run(DT * np.linspace(0.5, 1.5, N))
+    assert max(even) < 1e-12
+    assert min(uneven) > 0.01
     flow = FunctionMap(lambda x, u: x, N, INPUTS)
     with pytest.raises(InputError, match="share one time constant"):
         latent.unit(flow)
+
+
+def test_weights_outside_of_the_unit_leave_the_stated_residual(drive):
+    unit, rng = random_unit(), np.random.default_rng(3)
+    m, n, w, b = (np.asarray(a) for a in (unit.embedding, unit.encoding, unit.flow.input_weights, unit.flow.bias))
+    background, r, rates, expected = 0.3 * rng.normal(size=(N, N)) / N**0.5, np.zeros(N), [], []
+    for u in drive[0]:
+        seen, driven = np.tanh(m @ (n @ r) + w @ u + b), np.tanh((m @ n + background) @ r + w @ u + b)
+        expected.append(DT * n @ (driven - seen))
+        r = r + DT * (driven - r)
+        rates.append(r)
+    found = latent.step_residual(unit, np.array(rates)[None], drive[:1])
+    # differences of sums over forty units
+    np.testing.assert_allclose(found.residual[0], expected[1:], atol=1e-13)
+    assert found.relative > 0.01
+    with pytest.raises(InputError, match="must be of the rate form and have a step"):
+        latent.step_residual(random_unit("current"), np.array(rates)[None], drive[:1])
 
 
 @pytest.mark.parametrize("form", ["rate", "current"])

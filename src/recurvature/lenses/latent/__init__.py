@@ -60,6 +60,8 @@ from recurvature.lenses.latent.readout import ReadoutEquivalence as ReadoutEquiv
 from recurvature.lenses.latent.readout import extend as extend
 from recurvature.lenses.latent.readout import extended_unit as extended_unit
 from recurvature.lenses.latent.readout import readout_equivalence as readout_equivalence
+from recurvature.lenses.latent.residual import StepResidual as StepResidual
+from recurvature.lenses.latent.residual import step_residual as step_residual
 from recurvature.lenses.latent.responses import labelled_responses as labelled_responses
 from recurvature.lenses.latent.rollout import LatentTrajectory as LatentTrajectory
 from recurvature.lenses.latent.rollout import rollout as rollout
