@@ -13,6 +13,8 @@ from recurvature.figures.latent.drift import drift_curves as drift_curves
 from recurvature.figures.latent.drift import drift_deviation as drift_deviation
 from recurvature.figures.latent.drift import drift_tolerances as drift_tolerances
 from recurvature.figures.latent.drift import perturbation as perturbation
+from recurvature.figures.latent.fits import one_step_course as one_step_course
+from recurvature.figures.latent.fits import two_step_stages as two_step_stages
 from recurvature.figures.latent.unit import extraction as extraction
 from recurvature.figures.latent.unit import latent_spectrum as latent_spectrum
 from recurvature.figures.latent.unit import sphere_dimension as sphere_dimension
