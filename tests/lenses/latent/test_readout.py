@@ -28,6 +28,20 @@ def test_variables_run_alone_are_those_of_the_network(form, drive):
         np.testing.assert_allclose(found.outside, expected, atol=1e-12)
 
 
+def test_inputs_along_the_embedding_do_not_hide_the_closure(drive):
+    unit = random_unit("current")
+    along = latent.from_encoding(
+        unit.embedding,
+        unit.encoding,
+        input_weights=unit.embedding[:, :INPUTS],
+        bias=unit.flow.bias,
+        form="current",
+        dt=DT,
+    )
+    # a state is then of many pairs of kappa and v; it is the state that must agree, to rounding of forty steps
+    assert latent.closure(network_of(along), drive).error <= 1e-12
+
+
 def test_variables_close_in_float32(drive):
     network = rc.cast(network_of(random_unit()), jnp.float32)
     # forty steps in float32, whose unit is 6e-8, of sums over forty units

@@ -21,8 +21,8 @@ from recurvature.systems.simulate import simulate
 class Closure(AbstractResult):
     r"""Latent variables of a network, read from its units and run alone (docs eq. L.4, L.7).
 
-    `outside` is the share of the rates' mean square that the encoding does not see, $(1-P)r$: it carries no part of the
-    computation, and a current network's linear readout may still see it.
+    `outside` is the share of the rates' mean square that the encoding does not see, $(1-P)r$: it moves no latent
+    variable, though a readout may see it.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (DINC,)
@@ -52,7 +52,6 @@ def closure(network: Network, inputs: Float[Any, "trial time d"]) -> Closure:
     run = simulate(Network(system, LinearReadout(seen), start), driven)
     states = np.asarray(full.states)
     alone = np.asarray(run.states)[..., : found.connectivity.rank]
-    # the variables of a current network are what is left of its state when inputs and the fading start are taken away
     read = _read(found, states, np.asarray(run.states), system)
     rates = np.asarray(rates_of(found, states))
     left_over = split(found, rates)[1]
@@ -87,8 +86,12 @@ def _read(found: LatentUnit, states: np.ndarray, run: np.ndarray, system: Abstra
         return np.asarray(found.project(jnp.asarray(states)))
     inner = system.flow if isinstance(system, Euler) else system
     assert isinstance(inner, FilteredLatentFlow)
-    fading = 0.0 if inner.rest is None else run[..., -1:] * np.asarray(inner.rest)
-    return np.asarray(found.project(jnp.asarray(states - fading)))[..., : found.connectivity.rank]
+    rank, end = found.connectivity.rank, found.connectivity.rank + found.flow.input_size
+    made = np.asarray(found.currents(jnp.asarray(run[..., :rank]), jnp.asarray(run[..., rank:end])))
+    made = made if inner.rest is None else made + run[..., end:] * np.asarray(inner.rest)
+    # by the difference: where inputs enter along the embedding, a state does not say what is kappa and what is v
+    apart = np.asarray(found.project(jnp.asarray(states - made) + jnp.broadcast_to(found.flow.bias, states.shape)))
+    return run[..., :rank] + apart[..., :rank]
 
 
 def latent_network(network: Network) -> Network:
