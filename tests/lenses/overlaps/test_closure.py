@@ -130,6 +130,13 @@ def test_learning_leaves_the_closure_and_is_seen_to() -> None:
     # weights leave the span of the first ones, and the overlaps leave the forecast by more than sampling
     assert full.outside[-1] > 0.1
     assert np.abs(full.matrix[-1] - forecast.matrix[-1]).max() > 2 / np.sqrt(400)
+    # more coupling than one is no instability of units that saturate
+    assert (forecast.margin < 0).all()
+    assert (forecast.status == 0).all()
+    # what the forecast itself would have said
+    foretold = ov.closure(theta, pulses(), key=rc.key(1), learning=forecast)
+    np.testing.assert_allclose(foretold.predicted_loss, forecast.loss, rtol=1e-10)
+    assert foretold.energy_ratio[-1] > 1.1
     after = ov.closure(full.vectors[[0, -1]], pulses(), key=rc.key(1))
     assert ov.STATUS[after.status[-1]] == "not_gaussian"
     assert not after.trusted

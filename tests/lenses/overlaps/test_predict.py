@@ -79,6 +79,7 @@ def test_a_forecast_of_nonlinear_units_says_how_far_it_may_be_trusted(phi: str) 
     assert (true <= 0.1 * moved + 3 * moved / np.sqrt(units) + 1e-12).all()
     # the error was foretold, to leading order: within a factor of three
     assert 1 / 3 < forecast.error[-1] / true[-1] < 3
+    assert np.isfinite(forecast.energy_ratio).all()
     # much more learning of the same kind is not trusted
     far = ov.predict(net, trials, learning_rate=10.0 * units, **options)
     assert 0 < far.trusted_until < 40

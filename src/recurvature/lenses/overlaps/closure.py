@@ -14,6 +14,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import loss_and_gradient
+from recurvature.lenses.overlaps.learning import Learning, recover
 from recurvature.lenses.overlaps.losses import DataLoss
 from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK
 from recurvature.lenses.overlaps.units import trajectory
@@ -68,7 +69,14 @@ class Closure(AbstractResult):
         return bool((np.asarray(self.status) == OK).all())
 
 
-def closure(theta: Float[Any, "*step n a"], loss: DataLoss, *, key: PRNGKey, projections: int = 16) -> Closure:
+def closure(
+    theta: Float[Any, "*step n a"],
+    loss: DataLoss,
+    *,
+    key: PRNGKey,
+    projections: int = 16,
+    learning: Learning | None = None,
+) -> Closure:
     r"""How Gaussian the weights of a network are, and what the effective network gets wrong on the data of `loss`.
 
     **Arguments**
@@ -77,9 +85,12 @@ def closure(theta: Float[Any, "*step n a"], loss: DataLoss, *, key: PRNGKey, pro
       (`descend_units`).
     - `loss`: the data and the nonlinearity; a batch of trials that stands for the task.
     - `key`: for the directions of `projections` random projections.
+    - `learning`: of a network that begins at `theta`: it is then looked at with the weights of every record of it.
     """
     check_count(projections=projections)
     path = np.asarray(theta)
+    if learning is not None:
+        path = np.stack([np.asarray(recover(path, learning, at)) for at in range(len(learning.count))])
     path = path[None] if path.ndim == 2 else path
     check_shape("theta", path, (None, None, loss.layout.size))
     if path.shape[1] <= loss.layout.size:

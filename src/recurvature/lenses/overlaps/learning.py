@@ -108,6 +108,7 @@ def descend(
         np.asarray(course.norm),
         layout=which,
         dt=dt,
+        linear=_phi(loss) == "identity",
         count=count,
         time=(float(rule.rate) * count).astype(matrices.dtype),
         method=_METHODS[rule.name] + ("" if _phi(loss) == "identity" else " of the effective network"),
@@ -155,6 +156,7 @@ def _record(
     *,
     layout: Layout,
     dt: float | None,
+    linear: bool,
     **options: Any,
 ) -> Learning:
     margin = stability_margin(matrices, layout, dt)
@@ -167,7 +169,7 @@ def _record(
         gradient_norm=norm,
         margin=margin.astype(matrices.dtype),
         smallest_eigenvalue=np.where(finite, smallest, np.nan).astype(matrices.dtype),
-        status=classify_steps(matrices, loss, margin),
+        status=classify_steps(matrices, loss, margin, linear=linear),
         columns=layout.columns,
         outputs=layout.outputs,
         rank=layout.rank,
@@ -296,6 +298,7 @@ def _flowed(
         2 * np.sqrt(np.maximum(squares, 0)),
         layout=layout,
         dt=dt,
+        linear=_phi(loss) == "identity",
         count=np.zeros(len(times), int),
         time=np.asarray(times),
         method=method,

@@ -36,12 +36,13 @@ class Forecast(AbstractResult):
     r"""Loss and overlaps along a training that has not taken place, and how far to believe them (docs eq. O.46).
 
     Linear units: exact, to the rounding of the training. Nonlinear units: learning of the effective network, with the
-    closure's own tests at the forecast weights: `energy_ratio`, `closure_defect`, `gain_defect` and `kurtosis` as in
-    `Closure` (the largest of all there are), and `error`, the leading-order estimate of the largest error of an
-    overlap, $\max|D^\top D|/N$, with $D$ the part of the weights' way that the overlaps cannot know. `unit_loss` is the
-    loss of all units at the forecast weights. `status` is `not_gaussian` from where a test fails or `error` exceeds a
-    tenth of the largest change of an overlap. A forecast that is trusted at few units is still off by what a sample of
-    N leaves, $O(N^{-1/2})$, and more units do not make a distrusted one true.
+    closure's own tests at the forecast weights, at some of the records (NaN at others): `energy_ratio`,
+    `closure_defect`, `gain_defect` and `kurtosis` as in `Closure` (the largest of all there are), and `error`, the size
+    that the largest error of an overlap is expected to have, $\max|D^\top D|/N$, with $D$ the part of the weights' way
+    that the overlaps cannot know. `unit_loss` is the loss of all units at the forecast weights. `status` is
+    `not_gaussian` from where a test fails or `error` exceeds a tenth of the largest change of an overlap. A forecast
+    that is trusted at few units is still off by what a sample of N leaves, $O(N^{-1/2})$, and more units do not make a
+    distrusted one true.
 
     `balanced_loss` is the forecast for the network with the same function and nothing conserved (linear units, nothing
     frozen; else NaN): the difference from `loss` is what the network's history does to its future.
@@ -110,6 +111,7 @@ def predict(
     clip_norm: float | None = None,
     frozen: Sequence[str] = (),
     every: int = 1,
+    looks: int = 11,
 ) -> Forecast:
     r"""Forecast how a low-rank network will learn a task by gradient descent on its own arrays.
 
@@ -125,10 +127,12 @@ def predict(
     - `frozen`: names of arrays that do not learn, such as `("x0", "system.flow.bias")`. A bias and a start that are
       not frozen learn, from zero too. A bias of the readout must be frozen: it is no overlap.
     - `every`: record every so many steps.
+    - `looks`: at how many of the records all units are run, to judge a forecast of nonlinear ones. It is the only part
+      that takes the longer the more units there are.
 
     Raises `InputError` for networks and tasks that the theory does not cover. Divergence is reported in `status`.
     """
-    check_count(steps=steps, every=every, batch=batch)
+    check_count(steps=steps, every=every, batch=batch, looks=looks)
     check_positive(learning_rate=learning_rate)
     network = cast(network, jnp.float64)
     learns = _learning(network, task, tuple(frozen))
@@ -138,14 +142,7 @@ def predict(
     assert isinstance(network.readout, LinearReadout)
     mean_slope(stack.phi)
     rule = BatchLoss(stack.layout, stack.dt, stack.phi, network.readout.bias)
-    if isinstance(task, AbstractTask):
-        keys = jax.vmap(lambda k: at_step(stream(key, "trials"), k))(jnp.arange(steps, dtype=jnp.int32))
-        loss: Any = TaskLoss(task, rule, batch)
-        data: Any = keys
-        sample: Any = task.trials(stream(key, "looks"), batch)
-    else:
-        sample = Batch(task.inputs, task.targets, task.mask)
-        loss, data = _Fixed(rule, cast(sample, jnp.float64)), None
+    loss, data, sample = _losses(task, rule, steps, batch, key)
     descent = Rule(
         learning_rate,
         _rates(network, stack, learns),
@@ -159,8 +156,37 @@ def predict(
     options: dict[str, Any] = {"steps": steps, "every": every, "layout": stack.layout, "data": data, "dt": stack.dt}
     learning = descend(loss, start, descent, **options)
     twin = _twin(loss, start, descent, stack, options)
+    targets = sample.targets if rule.output_bias is None else sample.targets - rule.output_bias[None, None]
+    tested = DataLoss(sample.inputs, targets, stack.layout, stack.dt, sample.mask, stack.phi)
     about = {"learning_rate": learning_rate, "momentum": momentum, "nesterov": nesterov, "clip_norm": clip_norm}
-    return _judged(learning, stack, rule, cast(sample, jnp.float64), descent, key, twin, about | {"batch": batch})
+    return Forecast(
+        count=learning.count,
+        loss=learning.loss,
+        balanced_loss=twin,
+        matrix=learning.matrix,
+        propagator=learning.propagator,
+        gradient_norm=learning.gradient_norm,
+        margin=learning.margin,
+        columns=learning.columns,
+        outputs=learning.outputs,
+        rank=learning.rank,
+        inputs=learning.inputs,
+        units=len(theta),
+        phi=stack.phi,
+        dt=stack.dt,
+        optimiser=about | {"batch": batch},
+        **_judged(learning, stack, tested, descent, key, looks),
+    )
+
+
+def _losses(task: AbstractTask | Trials | Batch, rule: BatchLoss, steps: int, batch: int, key: PRNGKey) -> Any:
+    """The loss of a step, what every step sees, and trials to look at all units with."""
+    if isinstance(task, AbstractTask):
+        # the keys of `training.fit`
+        keys = jax.vmap(lambda k: at_step(stream(key, "trials"), k))(jnp.arange(steps, dtype=jnp.int32))
+        return TaskLoss(task, rule, batch), keys, cast(task.trials(stream(key, "looks"), batch), jnp.float64)
+    sample = cast(Batch(task.inputs, task.targets, task.mask), jnp.float64)
+    return _Fixed(rule, sample), None, sample
 
 
 class _Fixed(eqx.Module):
@@ -239,56 +265,35 @@ def _twin(
 
 
 def _judged(
-    learning: Learning,
-    stack: Stack,
-    rule: BatchLoss,
-    sample: Any,
-    descent: Rule,
-    key: PRNGKey,
-    twin: Float[np.ndarray, " step"],
-    about: dict[str, Any],
-) -> Forecast:
-    """The forecast with its own judgement: at the weights that it leads to, how well do overlaps stand for units?"""
-    theta, layout = np.asarray(stack.theta), stack.layout
+    learning: Learning, stack: Stack, data: DataLoss, descent: Rule, key: PRNGKey, looks: int
+) -> dict[str, np.ndarray]:
+    """The forecast's own judgement: at the weights that it leads to, how well do overlaps stand for units?
+
+    Status at every record; the rest at the records that are looked at, NaN at others. Linear units are looked at once.
+    """
+    theta, records = np.asarray(stack.theta), len(learning.count)
     finite = np.flatnonzero(np.isfinite(learning.propagator).all((1, 2)))
-    looked = {name: np.full(len(learning.count), np.nan) for name in LOOKS}
+    seen = {name: np.full(records, np.nan) for name in LOOKS}
     status = np.asarray(learning.status).copy()
-    path = np.stack([theta @ np.asarray(learning.propagator)[k] for k in finite])
-    offset = jnp.zeros(layout.outputs) if rule.output_bias is None else rule.output_bias
-    data = DataLoss(sample.inputs, sample.targets - offset[None, None], layout, rule.dt, sample.mask, rule.phi)
+    if data.phi == "identity":
+        seen["unit_loss"][0] = data.of_units(stack.theta)
+        seen["energy_ratio"][finite] = 1.0
+        seen["error"][finite] = 0.0
+        return seen | {"status": status}
+    at = finite[np.unique(np.linspace(0, len(finite) - 1, looks).round().astype(int))]
+    path = np.stack([theta @ np.asarray(learning.propagator)[k] for k in at])
     found = closure(path, data, key=key)
     for name in ("energy_ratio", "closure_defect", "gain_defect"):
-        looked[name][finite] = getattr(found, name)
-    looked["unit_loss"][finite] = found.loss
+        seen[name][at] = getattr(found, name)
+    seen["unit_loss"][at] = found.loss
     every = np.column_stack([found.kurtosis, found.projection_kurtosis, found.row_kurtosis])
-    looked["kurtosis"][finite] = np.take_along_axis(every, np.abs(every).argmax(1)[:, None], 1)[:, 0]
-    looked["error"][finite] = 0.0
-    if rule.phi != "identity":
-        looked["error"][finite] = _escape(path, data, descent, np.asarray(learning.count)[finite])
-        moved = np.abs(np.asarray(learning.matrix)[finite] - np.asarray(learning.matrix)[0]).max((1, 2))
-        lost = (looked["error"][finite] > LARGEST_SHARE * moved) | (np.asarray(found.status) != OK)
-        # once the forecast has been lost it stays so
-        lost = np.logical_or.accumulate(lost)
-        status[finite] = np.where(status[finite] == NON_FINITE, NON_FINITE, np.where(lost, NOT_GAUSSIAN, OK))
-    return Forecast(
-        count=learning.count,
-        loss=learning.loss,
-        balanced_loss=twin,
-        matrix=learning.matrix,
-        propagator=learning.propagator,
-        gradient_norm=learning.gradient_norm,
-        margin=learning.margin,
-        status=status,
-        columns=layout.columns,
-        outputs=layout.outputs,
-        rank=layout.rank,
-        inputs=layout.inputs,
-        units=len(theta),
-        phi=rule.phi,
-        dt=rule.dt,
-        optimiser=about,
-        **looked,
-    )
+    seen["kurtosis"][at] = np.take_along_axis(every, np.abs(every).argmax(1)[:, None], 1)[:, 0]
+    seen["error"][at] = _escape(path, data, descent, np.asarray(learning.count)[at])
+    moved = np.abs(np.asarray(learning.matrix)[at] - np.asarray(learning.matrix)[0]).max((1, 2))
+    lost = at[(seen["error"][at] > LARGEST_SHARE * moved) | (np.asarray(found.status) != OK)]
+    # a forecast that has been lost stays lost
+    late = np.arange(records) >= (lost[0] if len(lost) else records)
+    return seen | {"status": np.where((status != NON_FINITE) & late, NOT_GAUSSIAN, status).astype(np.int8)}
 
 
 LOOKS = ("energy_ratio", "closure_defect", "gain_defect", "kurtosis", "error", "unit_loss")

@@ -33,8 +33,8 @@ def classify(overlaps: Float[np.ndarray, "a a"], smallest: float, margin: float,
 
 
 def classify_steps(
-    overlaps: Float[np.ndarray, "step a b"], loss: Float[np.ndarray, " step"], margin: Any
+    overlaps: Float[np.ndarray, "step a b"], loss: Float[np.ndarray, " step"], margin: Any, *, linear: bool
 ) -> Int[np.ndarray, " step"]:
-    """The reason code of every recorded step of learning."""
+    """The reason code of every recorded step of learning; `linear` units alone are called unstable."""
     finite = np.isfinite(overlaps).all((-1, -2)) & np.isfinite(loss)
-    return np.where(finite, np.where(np.asarray(margin) < 0, UNSTABLE, OK), NON_FINITE).astype(np.int8)
+    return np.where(finite, np.where(linear & (np.asarray(margin) < 0), UNSTABLE, OK), NON_FINITE).astype(np.int8)
