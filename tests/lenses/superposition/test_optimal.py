@@ -81,6 +81,13 @@ def test_no_direction_leads_below_the_optimum_and_no_random_network_lies_there()
         assert 1 - (older**2).sum() > found.loss
 
 
+def test_many_starts_find_what_few_miss_at_long_delays():
+    few, many = (optimal_linear(6, 4, starts=starts) for starts in (8, 32))
+    assert few.loss > 0.65
+    # two complex modes with free readouts, searched by their decays and phases, lead to the same number
+    assert many.loss == pytest.approx(0.58687225, abs=1e-7)
+
+
 def test_with_a_unit_for_each_age_nothing_is_lost():
     assert optimal_linear(2, 3, starts=4).loss == pytest.approx(0, abs=1e-5)
 

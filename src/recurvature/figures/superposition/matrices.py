@@ -110,7 +110,7 @@ def interference(result: Geometry, ax: Axes | None = None) -> Axes:
     On the diagonal is the share of each past input that a linear readout could recover, 1 at most; beside it, what of
     another it would get with it. Grey where it is not known.
     """
-    ax = new_axes(ax, height=2.9)
+    ax = new_axes(ax, height=2.5)
     frame(ax)
     table, features = np.asarray(result.interference, float), np.asarray(result.direction).shape[2]
     last = min(len(np.asarray(result.age)), 2 * result.delay + 2)

@@ -1,5 +1,7 @@
 """The phase diagram of recall: which packing is best at which density and delay, and where one takes over."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -62,7 +64,7 @@ def _map(figure: FigureBase, ax: Axes, result: PhaseDiagram) -> None:
     ax.set_ylabel("delay $k$ (steps)")
     bar = figure.colorbar(ScalarMappable(norm, MAGNITUDE), ax=ax, aspect=16, pad=0.02)
     dress(bar.ax)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.5)
     bar.set_label(r"order parameter $\psi$ of the best", fontsize=SMALL)
 
 
@@ -71,10 +73,15 @@ def _mark(ax: Axes, result: PhaseDiagram, found: Transition) -> None:
     rows, there = np.arange(len(crossing)), np.isfinite(crossing)
     at, row = np.nonzero(np.asarray(found.missed))
     ax.plot(np.asarray(result.density)[at], row + 0.28, "x", color=VERMILLION, markersize=4, markeredgewidth=1.2)
-    for row, (low, high) in zip(rows, np.asarray(found.coexistence), strict=True):
-        ax.plot([low, high], [row, row], color="white", linewidth=2.6, solid_capstyle="butt")
-        ax.plot([low, high], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
-    style = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": INK, "markeredgewidth": 0.9}
+    for height, (low, high) in zip(rows, np.asarray(found.coexistence), strict=True):
+        ax.plot([low, high], [height, height], color="white", linewidth=2.6, solid_capstyle="butt")
+        ax.plot([low, high], [height, height], color=INK, linewidth=1.2, solid_capstyle="butt")
+    style: dict[str, Any] = {
+        "linestyle": "none",
+        "markerfacecolor": "white",
+        "markeredgecolor": INK,
+        "markeredgewidth": 0.9,
+    }
     ax.plot(crossing[there], rows[there], "o", markersize=4.5, **style)
     ax.plot(best[~there], rows[~there], "D", markersize=4, **style)
 

@@ -57,11 +57,12 @@ def balanced_network(reflections: Float[Array, " n"]) -> tuple[Float[Array, "n n
     return total[:n, :n], total[:n, n:]
 
 
-def optimal_linear(delay: int, size: int, *, starts: int = 8) -> LinearOptimum:
+def optimal_linear(delay: int, size: int, *, starts: int = 128) -> LinearOptimum:
     r"""The least $L/q = 1 - \lVert A^kB\rVert^2$ over all stable recurrences of `size` units, by descent from `starts`.
 
-    The starts are a fixed low-discrepancy set of reflections. Needs float64. Raises `NumericalError` where no descent
-    ends at a point of zero slope.
+    The starts are a fixed low-discrepancy set of reflections. With three units and more there are many local optima at
+    long delays, and the best of all starts is not proved to be the least: pass more `starts` there. Needs float64.
+    Raises `NumericalError` where no descent ends at a point of zero slope.
     """
     import scipy.optimize
     import scipy.stats
