@@ -86,7 +86,8 @@ def _keys(lab: Lab, name: str, steps: int) -> Any:
 
 def random_starts(lab: Lab, runs: int) -> Float[np.ndarray, "run a a"]:
     """Squared norms evenly between 1/2 and 2, other overlaps half-normal of scale 0.4, where that is a matrix."""
-    rng, found = np.random.default_rng(lab.settings.seed), []
+    rng = np.random.default_rng(lab.settings.seed)
+    found: list[np.ndarray] = []
     while len(found) < runs:
         upper = np.triu(np.abs(0.4 * rng.normal(size=(4, 4))), 1)
         matrix = upper + upper.T + np.diag(rng.uniform(0.5, 2.0, 4))

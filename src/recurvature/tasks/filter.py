@@ -103,11 +103,10 @@ class AbstractFilter(AbstractTask):
         """Impulses of every size up to 1, or all courses of the noise: coordinates `amplitude`, or `x_1` to `x_T`."""
         _check_no_condition(condition)
         if self.input == "impulse":
-            domain, windows = Box((Coordinate("amplitude", -1.0, 1.0),)), ((0.0, self.dt),)
-        else:
-            names = [f"x_{t + 1}" for t in range(self.steps)]
-            domain = Box(tuple(Coordinate(name, -_LARGEST, _LARGEST) for name in names))
-            windows = tuple((t * self.dt, (t + 1) * self.dt) for t in range(self.steps))
+            return PulsedInputs(Box((Coordinate("amplitude", -1.0, 1.0),)), _Steps(self._scale), ((0.0, self.dt),))
+        names = [f"x_{t + 1}" for t in range(self.steps)]
+        domain = Box(tuple(Coordinate(name, -_LARGEST, _LARGEST) for name in names))
+        windows = tuple((t * self.dt, (t + 1) * self.dt) for t in range(self.steps))
         return PulsedInputs(domain, _Steps(self._scale), windows)
 
     def views(self) -> dict[str, dict[str, Any]]:

@@ -136,11 +136,11 @@ def test_networks_of_one_function_have_states_of_different_power() -> None:
         theta = np.asarray(some_vectors(RANK1, 30)) @ np.linalg.inv(np.linalg.cholesky(some_overlaps(RANK1)).T)
         theta = theta @ np.linalg.cholesky(matrix).T
         # unit by unit, with the N × N matrix
-        weight, h, states = theta[:, 3:] @ theta[:, 1:2].T / 30, np.zeros(30), []
+        weight, h, visited = theta[:, 3:] @ theta[:, 1:2].T / 30, np.zeros(30), []
         for u in np.asarray(x)[0, :, 0]:
             h = h + DT * (-h + weight @ h + theta[:, 2] * u)
-            states.append(h)
-        states = np.array(states)
+            visited.append(h)
+        states = np.array(visited)
         outputs.append(states @ theta[:, 0] / 30)
         powers.append((states**2).mean(1))
         latent = np.asarray(ov.trajectory(jnp.asarray(theta), RANK1, x, DT))[0, 1:]

@@ -34,7 +34,7 @@ def gram_matrix(overlaps: Overlaps, ax: Axes | None = None, *, regime: Regime | 
     values = gram(overlaps.matrix, layout)[np.ix_(order, order)].astype(float)
     count, split = len(order), int(seen.sum())
     side = COLUMN if count <= 10 else 2 * COLUMN
-    ax = new_axes(ax, width=side, height=0.92 * side)
+    ax = new_axes(ax, width=side, height=(0.92 if count <= 10 else 1.02) * side)
     frame(ax)
     made = _made_of(layout, seen)[np.ix_(order, order)][:, :split]
     used = np.where(made.any(-1), values[:, :split], 0.0)
@@ -58,8 +58,8 @@ def gram_matrix(overlaps: Overlaps, ax: Axes | None = None, *, regime: Regime | 
     ax.set_xticks(range(count), names, rotation=90, fontsize=SMALL - 1)
     ax.set_yticks(range(count), names, fontsize=SMALL - 1)
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
-        for label, place in zip(labels, order, strict=True):
-            label.set_color(BLUE if seen[place] else VERMILLION)
+        for text, place in zip(labels, order, strict=True):
+            text.set_color(BLUE if seen[place] else VERMILLION)
     ax.tick_params(length=0)
     ax.set_xlabel("gradient of the loss by")
     ax.set_ylabel("velocity of")
@@ -68,7 +68,7 @@ def gram_matrix(overlaps: Overlaps, ax: Axes | None = None, *, regime: Regime | 
     bar = figure.colorbar(image, ax=ax, shrink=0.8, pad=0.03)
     bar.ax.tick_params(labelsize=SMALL - 1, width=0.6, length=2.5)
     bar.set_label("coefficient, an overlap or a sum of overlaps", fontsize=SMALL)
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.6)
     return ax
 
 

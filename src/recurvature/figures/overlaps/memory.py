@@ -96,11 +96,14 @@ def route_distances(told: Histories, ax: Axes | None = None) -> Axes:
         pairs = told.pairs(step)
         apart = np.abs(pairs[:, 0] - pairs[:, 1])[:, order]
         apart = np.where(apart > 0, apart, np.nan)
-        for row, values in enumerate(apart.T):
+        for row, column in enumerate(apart.T):
+            values = column[np.isfinite(column)]
+            if not len(values):
+                continue
             colour = BLUE if seen[order[row]] else VERMILLION
-            ax.plot([np.nanmin(values), np.nanmax(values)], [row + shift] * 2, color=colour, linewidth=0.7, alpha=0.7)
+            ax.plot([values.min(), values.max()], [row + shift] * 2, color=colour, linewidth=0.7, alpha=0.7)
             face = colour if filled else "white"
-            ax.plot(np.nanmedian(values), row + shift, "o", color=colour, markersize=4, markerfacecolor=face)
+            ax.plot(np.median(values), row + shift, "o", color=colour, markersize=4, markerfacecolor=face)
         drawn.append(apart.ravel())
     ax.axhline(int(seen.sum()) - 0.5, color=GREY, linewidth=0.6, linestyle=":")
     ax.set_yticks(range(len(names)), [names[k] for k in order])
