@@ -108,7 +108,7 @@ def predict(
     batch: int = 64,
     momentum: float = 0.0,
     nesterov: bool = False,
-    clip_norm: float | None = None,
+    clip_norm: float | None = 1.0,
     frozen: Sequence[str] = (),
     every: int = 1,
     looks: int = 11,
