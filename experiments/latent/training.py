@@ -188,7 +188,7 @@ def adam_excess(activity: rc.training.Activity, passes: int) -> np.ndarray:
     import jax
 
     rates = jnp.concatenate(
-        [jnp.broadcast_to(activity.start, (len(activity.rates), 1, activity.units)), activity.rates], 1
+        [jnp.broadcast_to(jnp.asarray(activity.start), (len(activity.rates), 1, activity.units)), activity.rates], 1
     )
     before, after = rates[:, :-1].reshape(-1, activity.units), rates[:, 1:].reshape(-1, activity.units)
     features = jnp.concatenate([before, jnp.asarray(activity.inputs).reshape(len(before), -1)], axis=1)

@@ -144,9 +144,9 @@ def test_wild_samples_are_left_out(truth, recorded):
 
 def test_a_bias_is_found_and_blocks_change_nothing(truth, recorded):
     shift = np.linspace(-0.2, 0.2, UNITS)
-    flow = truth.system.flow  # type: ignore[attr-defined]
+    flow = truth.system.flow
     shifted = dataclasses.replace(flow, bias=jnp.asarray(shift))
-    network = dataclasses.replace(truth, system=dataclasses.replace(truth.system, flow=shifted))  # type: ignore[type-var]
+    network = dataclasses.replace(truth, system=dataclasses.replace(truth.system, flow=shifted))
     activity = sample_activity(network, np.asarray(recorded.inputs))
     fits = [cornn(activity, ridge=1e-13, bias=True, block=block, iterations=2) for block in (7, 512)]
     # as above, with less variance from rest

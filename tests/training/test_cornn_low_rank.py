@@ -36,15 +36,15 @@ def spoilt(exact: Activity) -> Activity:
 def test_the_weights_that_activity_shows_come_back(truth, exact):
     fit = cornn_low_rank(exact, rank=RANK, ridge=1e-12, iterations=40)
     found = fit.network.system.flow  # type: ignore[attr-defined]
-    true = truth.system.flow  # type: ignore[attr-defined]
+    true = truth.system.flow
     assert isinstance(found.connectivity, LowRank)
     assert found.connectivity.normalisation == "1"
     # a ridge of 1e-12 over the least variance of activity that drives the units
     np.testing.assert_allclose(found.input_weights, true.input_weights, atol=1e-4)
     rates = np.asarray(exact.rates).reshape(-1, UNITS)
-    recurrent = [np.asarray(flow.connectivity(jnp.asarray(rates))) for flow in (found, true)]
+    got, given = (np.asarray(flow.connectivity(jnp.asarray(rates))) for flow in (found, true))
     # the same, on currents of order 1; weights along activity that never was are not known
-    np.testing.assert_allclose(*recurrent, atol=1e-4)
+    np.testing.assert_allclose(got, given, atol=1e-4)
     assert fit.report.rank == RANK
     assert (fit.report.r2 > 1 - 1e-6).all()
     run = simulate(fit.network, jnp.asarray(exact.inputs))

@@ -13,7 +13,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.measures.weighted_svd import weighted_svd
-from recurvature.systems.base import Network
+from recurvature.systems.base import Euler, Network
 from recurvature.systems.connectivity import Dense, LowRank
 from recurvature.systems.simulate import simulate
 from recurvature.tasks.base import AbstractTask, Trials
@@ -202,9 +202,10 @@ def _choose(scores: list[tuple[int, float, float]], goals: tuple[float, float], 
 
 def _like(network: Network, like: Network) -> Network:
     """`network` with the step of `like`: a quotient and a product may have moved its last digit."""
-    dt, tau = like.system.dt, rate_flow(like).tau  # type: ignore[attr-defined]
-    flow = dataclasses.replace(rate_flow(network), tau=tau)
-    return dataclasses.replace(network, system=dataclasses.replace(network.system, flow=flow, dt=dt))  # type: ignore[type-var]
+    system = like.system
+    assert isinstance(system, Euler)
+    flow = dataclasses.replace(rate_flow(network), tau=rate_flow(like).tau)
+    return dataclasses.replace(network, system=Euler(flow, system.dt))
 
 
 def _report(
