@@ -147,8 +147,8 @@ def _candidates(found: "Unit") -> Table:
 def _pictures(found: "Unit") -> list[Picture]:
     shown = []
     if len(found.extraction.candidate) > 1:
-        axes = figures.extraction(found.extraction)
-        shown.append(picture(pictures.root(axes), "How strong each direction is, and what a unit keeps.", "Ranks"))
+        panels = figures.extraction(found.extraction)
+        shown.append(picture(pictures.root(panels), "How strong each direction is, and what a unit keeps.", "Ranks"))
     if found.flow is not None:
         axes = figures.flow(found.flow, points=found.points, at=found.at)
         caption = "The flow of the two latent variables without input, and their fixed points."

@@ -125,8 +125,9 @@ def eigenvalues(result: FixedPoints | Continuation, ax: Axes | None = None) -> A
     else:
         colours = np.repeat(np.asarray(result.value)[:, None], values.shape[1], 1)
         dots = ax.scatter(values.real, values.imag, c=colours, s=5, cmap=MAGNITUDE, linewidths=0, zorder=3)
-        bar = ax.get_figure().colorbar(dots, ax=ax, label=words(result.name))
-        dress(bar.ax)
+        figure = ax.get_figure()
+        if figure is not None:
+            dress(figure.colorbar(dots, ax=ax, label=words(result.name)).ax)
     _boundary(ax, result.kind, values)
     ax.set_xlabel("real part" + (" (1/τ)" if result.kind == "flow" else ""))
     ax.set_ylabel("imaginary part" + (" (1/τ)" if result.kind == "flow" else ""))
