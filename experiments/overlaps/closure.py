@@ -86,12 +86,15 @@ def _draws(
 
 def course_is_exact_for_many_units(lab: Lab) -> Measured:
     r"""The distance of the course of learning from the theory, as a power of N, over several tasks."""
-    found, orders, shares, ratios = _course(lab), {}, {}, {}
+    found, orders, shares, ratios, floors = _course(lab), {}, {}, {}, {}
     for name, row in found.items():
         units = list(row["sizes"])
         far = np.array([row["sizes"][n]["distance"][-1] for n in units])
         orders[name] = float(np.polyfit(np.log(units), np.log(far), 1)[0])
         shares[name] = float(far[-1] / row["moved"])
+        # a floor and what sampling adds to it
+        design = np.stack([np.ones(len(units)), np.array(units, float) ** -0.5], axis=1)
+        floors[name] = float(np.linalg.lstsq(design, far)[0][0] / far[-1])
         ratios[name] = float(far[-1] / far[0] / np.sqrt(units[0] / units[-1]))
     energy = {name: row["sizes"][max(row["sizes"])]["energy ratio"] for name, row in found.items()}
     return Measured(
@@ -100,9 +103,16 @@ def course_is_exact_for_many_units(lab: Lab) -> Measured:
             "smallest_order": min(orders.values()),
             "smallest_excess_at_most_units": min(ratios.values()),
             "largest_distance_over_change": max(shares.values()),
-            "smallest_energy_ratio": min(energy.values()),
+            "smallest_floor_over_distance": min(floors.values()),
+            "largest_energy_ratio": max(energy.values()),
         },
-        {"orders": orders, "distance over change": shares, "energy ratios": energy, "courses": found},
+        {
+            "orders": orders,
+            "floors over distance": floors,
+            "distance over change": shares,
+            "energy ratios": energy,
+            "courses": found,
+        },
     )
 
 
@@ -219,34 +229,33 @@ def effective_model_follows_the_trained_network(lab: Lab) -> Measured:
 
 def optimisers_differ(lab: Lab) -> Measured:
     """The flip-flop by descent of two rates and by Adam: learning, the conserved charge, and how Gaussian rows stay."""
-    how, rows = lab.settings.flipflop, {}
-    rule = ov.BatchLoss(RANK1, how.dt, PHI)
-    loss = ov.TaskLoss(flip_flop(lab), rule, how.batch)
-    keys = jr.split(rc.stream(lab.key, "optimisers"), how.steps)
+    how = lab.settings.flipflop
+    loss = ov.TaskLoss(flip_flop(lab), ov.BatchLoss(RANK1, how.dt, PHI), how.batch)
     theta = jr.normal(rc.stream(lab.key, "flip-flop vectors"), (how.units, RANK1.size), float)
+    found = ov.compare_optimisers(
+        loss,
+        theta,
+        {"small rate": how.rate, "large rate": how.large_rate, "Adam": optax.adam(how.adam_rate)},
+        steps=how.steps,
+        layout=RANK1,
+        data=jr.split(rc.stream(lab.key, "optimisers"), how.steps),
+        every=how.steps // 10,
+        regime="gaussian",
+    )
     test = as_data(flip_flop(lab), 20, rc.stream(lab.key, "flip-flop test"))
-    for name, optimiser in {
-        "small rate": how.rate,
-        "large rate": how.large_rate,
-        "Adam": optax.adam(how.adam_rate),
-    }.items():
-        run = ov.descend_units(loss, theta, optimiser, steps=how.steps, layout=RANK1, data=keys, every=how.steps // 10)
-        charge = np.asarray(run.of("u·u") - run.of("v·v"))
-        closure = ov.closure(run.vectors[-1], test, key=lab.key)
-        rows[name] = {
-            "drift": float(np.abs(charge - charge[0]).max()),
-            "moved": float(np.abs(np.asarray(run.matrix)[-1] - np.asarray(run.matrix)[0]).max()),
-            "loss": float(closure.loss[0]),
-            "kurtosis": float(closure.row_kurtosis[0]),
-            "outside": float(run.outside[-1]),
-        }
-    share = {name: row["drift"] / row["moved"] for name, row in rows.items()}
+    closure = ov.closure(found.vectors, test, key=lab.key)
+    moved = np.abs(np.asarray(found.matrix)[:, -1] - np.asarray(found.matrix)[:, 0]).max((1, 2))
+    share = found.drift / moved
     return Measured(
         {
-            "drift_of_charge_at_small_rate": rows["small rate"]["drift"],
-            "drift_at_large_over_small_rate": rows["large rate"]["drift"] / rows["small rate"]["drift"],
-            "drift_by_adam_over_small_rate": share["Adam"] / share["small rate"],
-            "largest_loss": max(row["loss"] for row in rows.values()),
+            "drift_at_large_over_small_rate": float(found.drift[1] / found.drift[0]),
+            "drift_by_adam_over_small_rate": float(share[2] / share[0]),
+            "largest_loss": float(np.asarray(closure.loss).max()),
         },
-        rows,
+        {
+            "drift": dict(zip(found.members, found.drift.tolist(), strict=True)),
+            "kurtosis of rows": dict(zip(found.members, np.asarray(closure.row_kurtosis).tolist(), strict=True)),
+            "outside": dict(zip(found.members, np.asarray(found.outside)[:, -1].tolist(), strict=True)),
+            "conditions": found.conditions,
+        },
     )

@@ -98,7 +98,7 @@ def random_starts(lab: Lab, runs: int) -> Float[np.ndarray, "run a a"]:
 
 
 def first_tasks_leave_different_overlaps(lab: Lab) -> Measured:
-    """The two routes before C: how far visible and invisible overlaps are apart, in the median over runs."""
+    """The two routes before C: how far visible and invisible overlaps are apart, in the mean over runs."""
     told = _told(lab)
     apart, seen = _apart(told, told.switch - 1), told.visible
     losses = np.asarray(told.loss)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 from tests.lenses.overlaps.prescribed import DT, FILTER, RANK1, STEPS, some_overlaps, some_vectors
 
@@ -155,6 +156,25 @@ def two_modes(zm: float, zu: float, vm: float, vu: float) -> ov.FilterLoss:
     """A filter of two exponentials. Of a single one K is singular, and a balanced network comes near it slowly."""
     overlaps = ov.matrix(RANK1, {"z·m": zm, "z·u": zu, "v·m": vm, "v·u": vu}, diagonal=2.0)
     return ov.FilterLoss(ov.state_space(jnp.asarray(overlaps), RANK1), RANK1, DT, 20.0)
+
+
+def test_optimisers_are_told_apart_by_what_they_keep() -> None:
+    theta = some_vectors(RANK1, 12)
+    rules = {"small": RATE, "large": 4 * RATE, "Adam": optax.adam(0.02)}
+    found = ov.compare_optimisers(FILTER, theta, rules, steps=60, every=10, layout=RANK1)
+    said = ov.descend(FILTER, some_overlaps(RANK1), RATE, steps=60, every=10, layout=RANK1)
+    # descent closes, to rounding; Adam does not
+    np.testing.assert_allclose(found.matrix[0], said.matrix, rtol=1e-9)
+    assert found.outside[:2].max() < 1e-12
+    assert found.outside[2, -1] > 0.1
+    # the charge moves by first order in the rate at the same time, by second at the same number of steps
+    assert found.drift[1] > 4 * found.drift[0]
+    assert found.drift[2] > found.drift[0]
+    np.testing.assert_allclose(found.spectrum[0], ov.invariants(said).spectrum, atol=1e-9)
+    assert set(found.conditions) == set(rules)
+    assert ov.Optimisers.from_xarray(found.to_xarray()).conditions == found.conditions
+    with pytest.raises(InputError, match="`optimisers` must hold one or more"):
+        ov.compare_optimisers(FILTER, theta, {}, steps=6, layout=RANK1)
 
 
 def test_a_loop_of_tasks_leaves_a_holonomy_and_a_balanced_network_none() -> None:

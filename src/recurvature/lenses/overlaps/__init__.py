@@ -67,6 +67,8 @@ from recurvature.lenses.overlaps.losses import TaskLoss as TaskLoss
 from recurvature.lenses.overlaps.losses import lyapunov_gradient as lyapunov_gradient
 from recurvature.lenses.overlaps.mixture import MixtureLearning as MixtureLearning
 from recurvature.lenses.overlaps.mixture import descend_mixture as descend_mixture
+from recurvature.lenses.overlaps.optimisers import Optimisers as Optimisers
+from recurvature.lenses.overlaps.optimisers import compare_optimisers as compare_optimisers
 from recurvature.lenses.overlaps.perturbation import Perturbation as Perturbation
 from recurvature.lenses.overlaps.perturbation import perturb as perturb
 from recurvature.lenses.overlaps.predict import Forecast as Forecast
