@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from benchmarks.harness import Arm, Built, Case, Goal, Work
+from benchmarks.harness import Arm, Built, Case, Goal, Work, temp_bytes
 
 import recurvature as rc
 from recurvature._keys import at_step
@@ -156,8 +156,8 @@ def _seconds(population: Population, loss: RecallLoss | ExpectedLoss, steps: int
 def _temporary(population: Population, loss: RecallLoss) -> int:
     """Temporary bytes of a gradient of all networks at once, by the compiler's account."""
     gradient = jax.grad(lambda recurrent, p, key: loss(_with(p, recurrent), key).sum())
-    lowered = jax.jit(gradient, static_argnums=()).lower(population.recurrent, population, rc.key(0))
-    return int(lowered.compile().memory_analysis().temp_size_in_bytes)
+    compiled = jax.jit(gradient).lower(population.recurrent, population, rc.key(0)).compile()
+    return temp_bytes(compiled) or 0
 
 
 def _with(population: Population, recurrent: Any) -> Population:

@@ -1,6 +1,7 @@
 """Sweeps: cells are kept and used again, a sweep that was stopped goes on to the same end, bad settings are refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from recurvature.io.specs import SweepSpec
 SMALL: dict[str, Any] = {
     "delays": (2,),
     "densities": (0.05, 1.0),
-    "seeds": 8,
+    "seeds": 3,
     "steps": 150,
     "trials": 256,
     "window": 16,
@@ -27,6 +28,12 @@ SMALL: dict[str, Any] = {
     "branch_ratio": 1.6,
 }
 SPEC = SweepSpec(**SMALL)
+
+
+def kept(folder: Path, spec: SweepSpec) -> Path:
+    found = parts_of(folder, spec).folder
+    assert found is not None
+    return found
 
 
 def swept(folder: Path, spec: SweepSpec = SPEC, report: Any = silent) -> cells.Swept:
@@ -39,6 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, cells.Swept]:
     return folder, swept(folder)
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_both_phases_and_follows_them(whole):
     _, found = whole
     assert found.diagram.of_best("regime")[:, 0].tolist() == [1, 0]
@@ -53,37 +61,34 @@ class Stopped(Exception):
     """What a kill looks like from inside."""
 
 
-def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch, capsys):
+    spec = SPEC.model_copy(update={"branch_steps": 0, "steps": 20})
+    folder = kept(tmp_path, spec)
+
     def stop(progress: Any) -> None:
         if progress.task == "cells" and progress.done == 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        swept(tmp_path, report=stop)
-    assert [p.name for p in parts_of(tmp_path, SPEC).folder.iterdir()] == ["density-0.05.zarr"]
-    again = swept(tmp_path)
-    for name, result in whole[1].results().items():
+        swept(tmp_path, spec, stop)
+    assert [p.name for p in folder.iterdir()] == ["density-0.05.zarr"]
+    first, whole = swept(tmp_path, spec), swept(tmp_path / "whole", spec)
+    for name, result in whole.results().items():
         for key, value in result.to_xarray().variables.items():
-            np.testing.assert_array_equal(again.results()[name].to_xarray()[key].values, value.values)
+            np.testing.assert_array_equal(first.results()[name].to_xarray()[key].values, value.values)
+    # a damaged cell is computed anew
+    shutil.rmtree(folder / "density-0.05.zarr" / "losses")
+    np.testing.assert_array_equal(swept(tmp_path, spec).diagram.loss, whole.diagram.loss)
+    assert "density-0.05.zarr cannot be used, computing it anew" in capsys.readouterr().err
     # everything is there now: nothing is trained any more
     monkeypatch.setattr(cells, "fit_population", None)
-    assert np.array_equal(swept(tmp_path).diagram.loss, again.diagram.loss)
+    np.testing.assert_array_equal(swept(tmp_path, spec).diagram.loss, whole.diagram.loss)
 
 
-def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(whole):
-    folder, _ = whole
-    same = parts_of(folder, SPEC.model_copy(update={"densities": (0.05, 0.5), "branch_steps": 0}))
-    assert same == parts_of(folder, SPEC)
-    assert parts_of(folder, SPEC.model_copy(update={"seeds": 9})) != same
-
-
-def test_a_damaged_cell_is_computed_anew(whole, tmp_path, capsys):
-    _, found = whole
-    folder = parts_of(tmp_path, SPEC).folder
-    (folder / "density-0.05.zarr").mkdir(parents=True)
-    again = swept(tmp_path, SPEC.model_copy(update={"branch_steps": 0}))
-    assert "density-0.05.zarr cannot be used, computing it anew" in capsys.readouterr().err
-    np.testing.assert_array_equal(again.diagram.loss, found.diagram.loss)
+def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(tmp_path):
+    same = parts_of(tmp_path, SPEC.model_copy(update={"densities": (0.05, 0.5), "branch_steps": 0}))
+    assert same == parts_of(tmp_path, SPEC)
+    assert parts_of(tmp_path, SPEC.model_copy(update={"seeds": 4})) != same
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ A killed sweep goes on where it stopped: what is in the folder of its settings i
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def sweep(spec: SweepSpec, *, key: PRNGKey, parts: Parts, report: Report) -> Swe
     for done, density in enumerate(sorted(spec.densities)):
         report(Progress("cells", done, total))
         name = f"density-{density!r}"
-        cells[density] = parts.once(name, Census, lambda density=density: _cell(spec, density, key, report))
+        cells[density] = parts.once(name, Census, functools.partial(_cell, spec, density, key, report))
     report(Progress("cells", total, total))
     diagram = phase_diagram(cells)
     followed, chosen = [], _digest(spec.model_dump(include=set(CHOICE)))
@@ -114,7 +115,7 @@ def sweep(spec: SweepSpec, *, key: PRNGKey, parts: Parts, report: Report) -> Swe
         report(Progress("branches", done, len(spec.delays)))
         origins = _origins(cells, diagram, delay)
         if origins is not None:
-            follow = lambda delay=delay, origins=origins: _followed(spec, origins, delay, key, report)  # noqa: E731
+            follow = functools.partial(_followed, spec, origins, delay, key, report)
             followed.append(parts.once(f"branches-{delay}-{chosen}", Branches, follow))
     found = transition(diagram, followed, key=rc.stream(key, "transition"))
     return Swept(diagram, tuple(followed), found)

@@ -51,13 +51,25 @@ def sweep_recall(run: Run, spec: SweepSpec, out: Path) -> None:
     finish(run, record, [*_lines(found.transition), f"Report: {out / 'report.html'}"])
 
 
+NUMBERS = (
+    "crossing",
+    "crossing_grid",
+    "crossing_error",
+    "best_of_n",
+    "interval",
+    "grid",
+    "susceptible",
+    "steepest",
+    "coexistence",
+)
+"""Fields of a transition that go into run.json, delay by delay."""
+
+
 def _numbers(found: Swept) -> dict[str, Any]:
-    names = ("crossing", "crossing_grid", "crossing_error", "best_of_n", "interval", "grid", "coexistence")
-    names = (*names, "susceptible", "steepest")
-    rows = zip(np.asarray(found.transition.delay).tolist(), range(len(np.asarray(found.transition.delay))), strict=True)
+    rows = enumerate(np.asarray(found.transition.delay).tolist())
     return {
-        f"delay {delay}": {name: np.asarray(getattr(found.transition, name))[k].tolist() for name in names}
-        for delay, k in rows
+        f"delay {delay}": {name: np.asarray(getattr(found.transition, name))[k].tolist() for name in NUMBERS}
+        for k, delay in rows
     }
 
 

@@ -110,8 +110,8 @@ def fit_population(
     count = _count(population)
     check_count(chunk=count if chunk is None else chunk)
     chunk = min(count, chunk or count)
-    numbers = (jnp.asarray(n, jnp.float32) for n in (learning_rate, last_rate, clip_norm))
-    recipe = _Recipe(loss, *numbers, jnp.asarray(steps, jnp.int32))
+    rate, last, clip = (jnp.asarray(n, jnp.float32) for n in (learning_rate, last_rate, clip_norm))
+    recipe = _Recipe(loss, rate, last, clip, jnp.asarray(steps, jnp.int32))
     rows, done = [], []
     for start in range(0, count, chunk):
         # the last chunk takes networks of the one before along, so that all have one shape and one program
@@ -121,9 +121,9 @@ def fit_population(
         done.append(_slice(part, start - first, chunk))
         rows.append({name: value[..., kept] for name, value in history.items()})
     trained = jax.tree.map(lambda *leaves: _joined(leaves), *done)
-    found = {name: np.concatenate([row[name] for row in rows], axis=-1) for name in rows[0]}
-    last = np.minimum(np.arange(block, steps + block, block), steps)
-    return PopulationFit(trained, PopulationHistory(step=last, **found))
+    found: dict[str, Any] = {name: np.concatenate([row[name] for row in rows], axis=-1) for name in rows[0]}
+    ends = np.minimum(np.arange(block, steps + block, block), steps)
+    return PopulationFit(trained, PopulationHistory(step=ends, **found))
 
 
 def fit_along(

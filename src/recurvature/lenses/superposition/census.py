@@ -1,6 +1,6 @@
 r"""What became of a population: the loss of every network on a sample of its own, its packing, and the dead ones."""
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import equinox as eqx
 import jax
@@ -173,7 +173,7 @@ def _packing(
     population: Population,
     directions: Float[np.ndarray, "age n d seed"],
     projections: Float[np.ndarray, "age o d seed"],
-) -> tuple[Float[np.ndarray, " seed"], dict[str, np.ndarray]]:
+) -> tuple[Float[np.ndarray, " seed"], dict[str, Any]]:
     """The largest modulus of every network, and the fields of a census that follow from responses."""
     features, delays = projections.shape[1], np.asarray(population.delay)
     own = np.moveaxis(np.diagonal(projections, axis1=1, axis2=2), -1, 1)

@@ -125,8 +125,8 @@ def geometry(weights: Weights, delay: int, *, ages: int | None = None) -> Geomet
     spectral radius below 1 and is NaN otherwise.
     """
     check_delay(delay)
-    matrices = (np.asarray(w, float) for w in (weights.recurrent, weights.inputs, weights.readout))
-    eigenvalues, parts = eigenparts(*matrices, delay)
+    recurrent, inputs, readout = (np.asarray(w, float) for w in (weights.recurrent, weights.inputs, weights.readout))
+    eigenvalues, parts = eigenparts(recurrent, inputs, readout, delay)
     radius = float(np.abs(eigenvalues).max())
     ages = _default_ages(delay, radius) if ages is None else ages
     check_count(ages=ages)

@@ -81,7 +81,8 @@ class Population(eqx.Module):
 
     def weights(self, index: int) -> Weights:
         """The matrices of one network, a tied readout written out."""
-        _check_index(index, len(self))
+        if not -len(self) <= index < len(self):
+            raise InputError(f"`index` must lie in [-{len(self)}, {len(self)}); got {index}.")
         recurrent, inputs = self.recurrent[..., index], self.inputs[..., index]
         if self.readout is not None:
             return Weights(recurrent, inputs, self.readout[..., index])
@@ -94,27 +95,18 @@ class Population(eqx.Module):
     def take(self, index: Sequence[int] | Int[Values, " k"]) -> "Population":
         """Some of the networks, by their places."""
         index = np.asarray(index)
-        return self._like(*(None if part is None else part[..., index] for part in self._parts), self.delay[index])
+        readout = None if self.readout is None else self.readout[..., index]
+        arrays = (self.recurrent[..., index], self.inputs[..., index], readout)
+        return Population(*arrays, self.delay[index], self.kind)
 
     def joined(self, *others: "Population") -> "Population":
         """All networks of populations of one kind and size as one. Raises `InputError` where they do not fit."""
         everyone = (self, *others)
         if len({(p.kind, p.recurrent.shape[:2], p.inputs.shape[:2], p.readout is None) for p in everyone}) > 1:
             raise InputError("only populations of one kind and size, all tied or none, can be joined.")
-        rows = zip(*((*p._parts, p.delay) for p in everyone), strict=True)
-        return self._like(*(None if row[0] is None else jnp.concatenate(row, axis=-1) for row in rows))
-
-    @property
-    def _parts(self) -> tuple[Array, Array, Array | None]:
-        return self.recurrent, self.inputs, self.readout
-
-    def _like(self, recurrent: Array, inputs: Array, readout: Array | None, delay: Array) -> "Population":
-        return Population(recurrent, inputs, readout, delay, self.kind)
-
-
-def _check_index(index: int, count: int) -> None:
-    if not -count <= index < count:
-        raise InputError(f"`index` must lie in [-{count}, {count}); got {index}.")
+        along = lambda name: jnp.concatenate([getattr(p, name) for p in everyone], axis=-1)  # noqa: E731
+        readout = None if self.readout is None else along("readout")
+        return Population(along("recurrent"), along("inputs"), readout, along("delay"), self.kind)
 
 
 def random_population(

@@ -1,7 +1,7 @@
 r"""Where sparse packing takes over from dense: by the crossing of losses, by the best of many seeds, by spread."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.random as jr
 import numpy as np
@@ -84,7 +84,7 @@ def transition(
     )
 
 
-def _crossings(followed: list[Branches | None]) -> dict[str, np.ndarray]:
+def _crossings(followed: list[Branches | None]) -> dict[str, Any]:
     """The fields of a transition that branches give, NaN where there are none."""
     nowhere = (np.nan, np.nan)
     rows = [(np.nan, nowhere, np.nan) if one is None else _crossing(one) for one in followed]
