@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,6 +31,12 @@ def all_neurons(unit: latent.LatentUnit, inputs: np.ndarray, start: np.ndarray) 
         rates = 0.5 * rates + 0.5 * np.tanh(rates @ weights.T + u @ w.T + b)
         path.append(rates @ n.T)
     return np.stack(path, axis=1)
+
+
+@eqx.filter_jit
+def velocity(flow: latent.SmoothedFlow | latent.GaussianFlow, kappa: jax.Array, u: jax.Array) -> jax.Array:
+    """One program for all strengths."""
+    return flow.velocity(kappa, u)
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +117,13 @@ def test_infinitely_many_gaussian_neurons_have_a_closed_form() -> None:
     c = np.array([0.4, -0.7, 0.5, 1.0])
     # E[nφ(z)] = cov(n, z) E[φ'(z)], and E[φ'] of the error function is (1 + πs²/2)^(-1/2)
     field = covariance[4:, :4] @ c / np.sqrt(1 + np.pi / 2 * c @ covariance[:4, :4] @ c) - c[:2]
-    np.testing.assert_allclose(flow.velocity(jnp.asarray(c[:2]), jnp.asarray(c[2:3])), field, rtol=1e-10)
+    np.testing.assert_allclose(velocity(flow, jnp.asarray(c[:2]), jnp.asarray(c[2:3])), field, rtol=1e-10)
 
 
 def test_many_neurons_are_near_their_gaussian_limit() -> None:
     unit = random_unit(200_000, 1, 1, bias=0.5)
     kappa, u = jnp.array([0.6]), jnp.array([0.4])
-    limit = latent.gaussian_limit(unit).velocity(kappa, u)
+    limit = velocity(latent.gaussian_limit(unit), kappa, u)
     terms = np.asarray(unit.encoding)[0] * 200_000 * np.tanh(np.asarray(unit.currents(kappa, u)))
     # four standard errors of a mean over 200 000 neurons
     np.testing.assert_allclose(limit, unit.field(kappa, u), atol=4 * terms.std() / np.sqrt(200_000))
@@ -126,24 +134,25 @@ def test_drift_of_endless_copies_blurs_tuning() -> None:
     kappa, u = jnp.array([0.8]), jnp.array([0.2])
     still = latent.drift_limit(unit, 0.0)
     # the same sum with every term averaged over nodes at one place
-    np.testing.assert_allclose(still.velocity(kappa, u), unit.field(kappa, u), rtol=1e-12)
+    np.testing.assert_allclose(velocity(still, kappa, u), unit.field(kappa, u), rtol=1e-12)
     copies = latent.tile(unit, 4000)
     drift = latent.drift_direction(copies, "random", key=rc.key(0))
     moved = latent.drifted(copies, drift, 0.9)
-    found = latent.drift_limit(unit, 0.9).velocity(kappa, u)
+    found = velocity(latent.drift_limit(unit, 0.9), kappa, u)
     spread = np.abs(np.asarray(unit.encoding)[0]).max() * np.sqrt(60 / 4000)
     # independent copies average to the limit: three standard errors, bounded by the largest weight
     np.testing.assert_allclose(found, moved.field(kappa, u), atol=3 * spread)
     assert abs(float(found[0] - unit.field(kappa, u)[0])) > 3 * spread
 
 
+@pytest.mark.slow
 def test_error_functions_blur_to_error_functions() -> None:
     unit = random_unit(40, 1, 0, phi="erf")
     kappa = jnp.array([0.8])
     currents = np.asarray(unit.currents(kappa))
     blurred = scipy.special.erf(0.5 * np.sqrt(np.pi) * currents / np.sqrt(1 + np.pi / 2 * (1.1 * 0.8) ** 2))
     # E[erf(a + bz)] = erf(a(1 + 2b²)^(-1/2)); 60 nodes keep 8 digits at this width
-    found = latent.drift_limit(unit, 1.1).velocity(kappa, jnp.zeros(0))
+    found = velocity(latent.drift_limit(unit, 1.1), kappa, jnp.zeros(0))
     np.testing.assert_allclose(found, np.asarray(unit.encoding) @ blurred - 0.8, atol=1e-7)
 
 

@@ -96,8 +96,8 @@ def bistable_unit(
     check_choice("method", method, METHODS)
     check_choice("phi", phi, ODD)
     check_slowness(slowness, correlation)
-    first, second = jr.normal(stream(key, "pairs"), (2, size), float)
-    require_float64(pairs=first)
+    generator = np.random.default_rng(np.asarray(jr.key_data(stream(key, "pairs"))))
+    first, second = generator.standard_normal((2, size))
     if method == "least squares":
         if size > MOST_FITTED:
             raise InputError(
@@ -106,25 +106,27 @@ def bistable_unit(
         return _unit(first, _fitted(first, slowness, phi, ridge), phi, dt)
     law = bistable_statistics((slowness,), correlation=correlation, phi=phi)
     m = float(np.asarray(law.embedding_scale)[0]) * first
-    n = float(np.asarray(law.encoding_scale)[0]) * (correlation * first + float(np.sqrt(1 - correlation**2)) * second)
+    n = float(np.asarray(law.encoding_scale)[0]) * (correlation * first + np.sqrt(1 - correlation**2) * second)
     if method == "rescaled":
-        n = n * ((1 + 1 / slowness) / jnp.mean(m * n))
+        n = n * ((1 + 1 / slowness) / np.mean(m * n))
     return _unit(m, n, phi, dt)
 
 
-def _unit(m: Float[Array, " n"], n: Float[Array, " n"], phi: str, dt: float | None) -> LatentUnit:
-    return from_mean_convention(m[:, None], n[:, None], phi=phi, dt=dt)
+def _unit(m: Float[np.ndarray, " n"], n: Float[np.ndarray, " n"], phi: str, dt: float | None) -> LatentUnit:
+    found = from_mean_convention(m[:, None], n[:, None], phi=phi, dt=dt)
+    require_float64(embedding=found.embedding)
+    return found
 
 
 REACH, GRID, MOST_FITTED = 1.5, 151, 10_000
 """Latent values at which a designed field is fitted, and the most neurons to fit at once."""
 
 
-def _fitted(m: Float[Array, " n"], slowness: float, phi: str, ridge: float) -> Float[Array, " n"]:
+def _fitted(m: Float[np.ndarray, " n"], slowness: float, phi: str, ridge: float) -> Float[np.ndarray, " n"]:
     kappa = np.linspace(-REACH, REACH, GRID)
     target = kappa + (kappa - kappa**3) / slowness
-    rates = np.asarray(activation(phi)(jnp.asarray(kappa)[:, None] * m[None, :]))
-    return jnp.asarray(len(m) * ridge_rows(rates, target[:, None], ridge)[0])
+    rates = np.asarray(activation(phi)(jnp.asarray(np.outer(kappa, m))), np.float64)
+    return len(m) * ridge_rows(rates, target[:, None], ridge)[0]
 
 
 @functools.cache

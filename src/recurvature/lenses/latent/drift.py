@@ -63,16 +63,16 @@ def drift_direction(
     many of them as leave no direction.
     """
     check_choice("kind", kind, KINDS)
-    size, rank = unit.embedding.shape
-    noise = jr.normal(stream(key, f"{kind} drift"), (size, rank), float_dtype(unit.flow))
+    generator = np.random.default_rng(np.asarray(jr.key_data(stream(key, f"{kind} drift"))))
+    noise = generator.standard_normal(unit.embedding.shape)
     if kind != "random":
-        basis = jnp.asarray(_weighted_space(unit, states, inputs) if kind == KINDS[3] else row_space(unit))
+        basis = _weighted_space(unit, states, inputs) if kind == KINDS[3] else row_space(unit)
         inside = basis @ (basis.T @ noise)
         noise = inside if kind == "tangential" else noise - inside
         if kind != "tangential":
             # once more: what rounding left inside is as small as the rounding of what is outside
             noise = noise - basis @ (basis.T @ noise)
-    return noise / jnp.sqrt(jnp.mean(noise**2, axis=0, keepdims=True))
+    return jnp.asarray(noise / np.sqrt(np.mean(noise**2, axis=0, keepdims=True)), float_dtype(unit.flow))
 
 
 def _weighted_space(unit: LatentUnit, states: Any, inputs: Any) -> Float[np.ndarray, "n b"]:

@@ -7,10 +7,9 @@ odd.
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from recurvature._errors import check_count, check_positive
 from recurvature._keys import PRNGKey, stream
@@ -21,7 +20,7 @@ from recurvature.lenses.latent.unit import LatentUnit, from_encoding
 GAIN, DRIVE = 1.5, 2.5
 """Steepness of the wanted field at zero, and its value under a pulse: half of it is added in a step of tau/2."""
 
-Target = Callable[[Float[Array, "sample k"], Float[Array, "sample d"]], Float[Array, "sample k"]]
+Target = Callable[[Float[np.ndarray, "sample k"], Float[np.ndarray, "sample d"]], Float[np.ndarray, "sample k"]]
 
 
 def bit_memory(
@@ -45,10 +44,10 @@ def bit_memory(
     """
     check_count(bits=bits)
 
-    def target(kappa: Array, u: Array) -> Array:
-        return jnp.where(u == 0, jnp.tanh(GAIN * kappa) / float(np.tanh(GAIN)), DRIVE * u)
+    def target(kappa: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return np.where(u == 0, np.tanh(GAIN * kappa) / np.tanh(GAIN), DRIVE * u)
 
-    signs = jr.rademacher(stream(key, "sampled signs"), (samples, bits), float)
+    signs = _generator(key, "sampled signs").choice([-1.0, 1.0], (samples, bits))
     return _fitted(bits, size, target, signs, 1.6, key=key, dt=dt, tuning=tuning, samples=samples, ridge=ridge)
 
 
@@ -68,7 +67,7 @@ def line_memory(
     exact. Without a pulse the sum stays, which is what delayed addition asks for. Needs float64.
     """
     check_positive(dt=dt, reach=reach)
-    drive = jr.uniform(stream(key, "sampled pulse sizes"), (samples, 1), float, -1.0, 1.0)
+    drive = _generator(key, "sampled pulse sizes").uniform(-1.0, 1.0, (samples, 1))
     target = lambda kappa, u: kappa + u / dt  # noqa: E731
     return _fitted(1, size, target, drive, reach, key=key, dt=dt, tuning=tuning, samples=samples, ridge=ridge)
 
@@ -77,7 +76,7 @@ def _fitted(
     bits: int,
     size: int,
     target: Target,
-    pulses: Float[Array, "sample d"],
+    pulses: Float[np.ndarray, "sample d"],
     reach: float,
     *,
     key: PRNGKey,
@@ -89,14 +88,19 @@ def _fitted(
     """A unit whose field is fitted at random latent variables, in half of the samples under some of the pulses."""
     check_count(size=size, samples=samples)
     check_positive(tuning=tuning, ridge=ridge)
-    embedding = tuning * jr.normal(stream(key, "embedding"), (size, bits), float)
-    require_float64(embedding=embedding)
-    input_weights = jr.normal(stream(key, "inputs"), (size, bits), float)
-    kappa = jr.uniform(stream(key, "sampled states"), (samples, bits), float, -reach, reach)
-    given = jr.bernoulli(stream(key, "sampled pulses"), 0.5, (samples, bits)) & (jnp.arange(samples) % 2 == 0)[:, None]
-    u = jnp.where(given, pulses, 0.0)
+    embedding = tuning * _generator(key, "embedding").standard_normal((size, bits))
+    input_weights = _generator(key, "inputs").standard_normal((size, bits))
+    generator = _generator(key, "samples")
+    kappa = generator.uniform(-reach, reach, (samples, bits))
+    given = (generator.random((samples, bits)) < 0.5) & (np.arange(samples) % 2 == 0)[:, None]
+    u = np.where(given, pulses, 0.0)
     # states and inputs of both signs: the field is odd, and so is what is asked of it
-    kappa, u = jnp.concatenate([kappa, -kappa]), jnp.concatenate([u, -u])
-    rates = np.asarray(jnp.tanh(kappa @ embedding.T + u @ input_weights.T))
-    encoding = ridge_rows(rates, np.asarray(target(kappa, u)), ridge)
-    return from_encoding(embedding, encoding, input_weights=input_weights, dt=dt)
+    kappa, u = np.concatenate([kappa, -kappa]), np.concatenate([u, -u])
+    encoding = ridge_rows(np.tanh(kappa @ embedding.T + u @ input_weights.T), target(kappa, u), ridge)
+    found = from_encoding(embedding, encoding, input_weights=input_weights, dt=dt)
+    require_float64(embedding=found.embedding)
+    return found
+
+
+def _generator(key: PRNGKey, name: str) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jr.key_data(stream(key, name))))

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from recurvature._errors import check_choice, check_count
@@ -35,9 +36,11 @@ def labelled_responses(
     dtype, (size, rank) = float_dtype(unit.flow), unit.embedding.shape
     if rule == "xor":
         check_choice("rule", rule, ("shift", "xor") if rank > 1 else ("shift",))
-    signs = jr.rademacher(stream(key, "signs"), (trials, min(2, rank)), dtype)
+    generator = np.random.default_rng(np.asarray(jr.key_data(stream(key, "responses"))))
+    signs = generator.choice([-1.0, 1.0], (trials, min(2, rank)))
     moved = signs[:, :1] if rule == "shift" else signs
-    kappa = jr.normal(stream(key, "latents"), (trials, rank), dtype)
-    kappa = kappa.at[:, : moved.shape[1]].add(shift * moved)
-    rates = unit.lift(kappa) + noise * jr.normal(stream(key, "noise"), (trials, size), dtype)
-    return rates, (signs[:, 0] > 0 if rule == "shift" else signs.prod(1) < 0).astype(jnp.int32), kappa
+    kappa = generator.standard_normal((trials, rank))
+    kappa[:, : moved.shape[1]] += shift * moved
+    rates = np.asarray(unit.lift(jnp.asarray(kappa, dtype))) + noise * generator.standard_normal((trials, size))
+    labels = signs[:, 0] > 0 if rule == "shift" else signs.prod(1) < 0
+    return jnp.asarray(rates, dtype), jnp.asarray(labels, jnp.int32), jnp.asarray(kappa, dtype)
