@@ -90,6 +90,7 @@ def test_it_ends_where_the_gradient_of_the_written_out_objective_vanishes(statio
         assert float(jnp.abs(slope).max()) < 1e-3 * scale
 
 
+@pytest.mark.slow
 def test_descent_from_other_starts_does_not_get_lower(stationary, spoilt):
     data = rows(spoilt)
     optimiser = optax.adam(optax.cosine_decay_schedule(0.05, 600))
