@@ -1,5 +1,7 @@
 """Relu recurrences, several features, several dimensions, and delays that are told by a cue."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -26,7 +28,7 @@ def _relu(lab: Lab, delay: int) -> superposition.Census:
 
 def relu_recurrences_forget_sharply(lab: Lab) -> Measured:
     """The best relu networks: what they read of younger and later ages, and their loss beside linear recurrences."""
-    rows = {}
+    rows: dict[int, Any] = {}
     for delay in lab.settings.relu_delays:
         census = _relu(lab, delay)
         best = census.best(delay)
@@ -114,7 +116,8 @@ def _part_over_full(lab: Lab, census: superposition.Census) -> float:
 
 def higher_dimensions_use_it_too(lab: Lab) -> Measured:
     """Projections of features of age k and of all others, in networks of several sizes."""
-    rows, how = {}, lab.settings.wide
+    rows: dict[str, Any] = {}
+    how = lab.settings.wide
     for units, features in lab.settings.sizes:
         population = superposition.random_population(
             units, delays=(2,), seeds=how.seeds, features=features, key=rc.stream(lab.key, "wide")

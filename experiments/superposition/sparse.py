@@ -52,7 +52,9 @@ def _polynomial(response: np.ndarray, steps: int, delay: int) -> superposition.S
 
 def sparse_features_use_the_free_half_space(lab: Lab) -> Measured:
     """The best trained networks at small density, by exact losses, beside the best responses there are."""
-    census, rows, results = planar(lab, SPARSE), {}, {}
+    census = planar(lab, SPARSE)
+    rows: dict[int, Any] = {}
+    results: dict[str, Any] = {}
     for delay in lab.settings.sparse_delays:
         loss, _, geometry = best_exactly(census, delay, SPARSE)
         least = superposition.spiral_optimum(delay, SPARSE, "sparse", points=2048)
@@ -103,7 +105,8 @@ def small_radii_pack_best(lab: Lab) -> Measured:
 
 def dense_features_make_a_quarter_turn(lab: Lab) -> Measured:
     """The best trained networks at density 1, how often they clip, and how much they lose without the relu."""
-    rows, results = {}, {}
+    rows: dict[int, Any] = {}
+    results: dict[str, Any] = {}
     for delay in lab.settings.sparse_delays:
         dense, geometry = best_of(planar(lab, DENSE), delay)
         sparse = best_exactly(planar(lab, SPARSE), delay, SPARSE)[1]

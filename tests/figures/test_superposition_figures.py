@@ -71,9 +71,10 @@ def test_tips_in_the_plane_have_the_projections_of_their_ages():
 
 def test_stacked_terms_end_where_the_loss_is():
     ax = figures.loss_course(packed().terms, np.array([0, 10, 30]))
-    drawn = next(line for line in ax.lines if len(line.get_xdata()) == 3)
+    drawn = next(line for line in ax.lines if np.size(line.get_xdata()) == 3)
     # the line of the sum, the very numbers
-    np.testing.assert_allclose(drawn.get_ydata(), [one.normalised for one in packed().terms])
+    expected = np.array([one.normalised for one in packed().terms])
+    np.testing.assert_allclose(np.asarray(drawn.get_ydata(), float), expected)
 
 
 def test_histograms_count_every_feature_once():
