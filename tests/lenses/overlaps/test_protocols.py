@@ -258,3 +258,12 @@ def test_the_discriminant_is_that_of_another_package() -> None:
     assert abs(weights @ other) / np.linalg.norm(weights) / np.linalg.norm(other) == pytest.approx(1, abs=1e-9)
     length = np.linalg.norm(weights) / np.linalg.norm(other)
     assert threshold == pytest.approx(-model.intercept_[0] * length, rel=1e-6)
+
+
+def test_networks_may_be_told_apart_on_batches() -> None:
+    batches = jr.split(rc.key(2), 12)
+    found = ov.perturb(ov.NoisyFilterLoss(FILTER, 0.1), NETWORKS, RATE, steps=12, layout=RANK1, data=batches)
+    # the first slope is that of the first batch, noise and all
+    theta = jnp.asarray(np.sqrt(4) * np.linalg.cholesky(NETWORKS["second"]).T)
+    gradient = jax.grad(lambda x: ov.NoisyFilterLoss(FILTER, 0.1)(x.T @ x / 4, batches[0]))(theta)
+    assert found.slope[1] == pytest.approx(-4 * float((gradient**2).sum()), rel=1e-10)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,8 +30,9 @@ SAME = 1e-9
 class Perturbation(AbstractResult):
     r"""Learning curves of networks that begin with the same function.
 
-    `slope` is $d\ell/ds = -4\,\mathrm{tr}\,\Gamma S\Gamma$ at the start (docs eq. O.51), the first place where the
-    networks differ. `half` is the number of steps after which half the initial loss is gone, −1 where it never is.
+    `slope` is $d\ell/ds = -4\,\mathrm{tr}\,\Gamma S\Gamma$ of plain flow at the start (docs eq. O.51), the first place
+    where the networks differ. `half` is the number of steps after which half the initial loss is gone, −1 where it
+    never is.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
@@ -93,12 +95,7 @@ def perturb(
         descend(loss, matrix, rule, steps=steps, layout=layout, every=every, data=data, dt=dt)
         for matrix in chosen.values()
     ]
-    datum = None if data is None else np.asarray(data)[0]
-    per_step = () if datum is None else (datum,)
-    squares = []
-    for matrix in chosen.values():
-        gamma = np.asarray(symmetric_gradient(loss, jnp.asarray(matrix), *per_step))
-        squares.append(np.trace(gamma @ matrix @ gamma))
+    datum = None if data is None else jax.tree.map(lambda leaf: leaf[0], data)
     losses = np.stack([np.asarray(run.loss) for run in runs])
     below = losses <= losses[:, :1] / 2
     count = np.asarray(runs[0].count)
@@ -106,7 +103,7 @@ def perturb(
         count=count,
         loss=losses,
         matrix=np.stack([np.asarray(run.matrix) for run in runs]),
-        slope=-4 * np.array(squares),
+        slope=np.array([_slope(loss, matrix, datum) for matrix in chosen.values()]),
         half=np.where(below.any(1), count[below.argmax(1)], -1),
         members=tuple(chosen),
         columns=layout.columns,
@@ -120,6 +117,12 @@ def perturb(
             for (name, matrix), run in zip(chosen.items(), runs, strict=True)
         },
     )
+
+
+def _slope(loss: Loss, matrix: Float[np.ndarray, "a a"], datum: Any) -> float:
+    per_step = () if datum is None else (datum,)
+    gamma = np.asarray(symmetric_gradient(loss, jnp.asarray(matrix), *per_step))
+    return -4 * float(np.trace(gamma @ matrix @ gamma))
 
 
 def _check_same_function(
