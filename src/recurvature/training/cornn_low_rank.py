@@ -53,6 +53,7 @@ class _Data(NamedTuple):
     rates: Problem
     """The rates as features, with the factor of their own."""
     others: Float[Array, "sample q"]
+    other_penalty: Float[Array, " q"]
     ridge: Float[Array, ""]
     to: Aim
     limit: Float[Array, ""]
@@ -96,6 +97,7 @@ def cornn_low_rank(
     data = _Data(
         prepare(steps.before, own[: activity.units]),
         joined(steps, bias)[:, activity.units :],
+        own[activity.units :],
         jnp.asarray(ridge, dtype),
         aim(steps.targets, weighting),
         jnp.asarray(np.inf if outlier is None else outlier, dtype),
@@ -131,10 +133,8 @@ def _solve(data: _Data, first: Factors, iterations: int) -> tuple[Factors, Rows]
 def _latent(data: _Data, factors: Factors) -> tuple[Problem, Now]:
     """The problem of every unit on the latent variables, and where it stands."""
     features = jnp.concatenate([data.rates.features @ factors.right, data.others], axis=1)
-    rank = factors.left.shape[1]
-    # a bias, which is the column behind the inputs, carries no penalty
-    penalty = jnp.where((features == 1).all(0), 0, data.ridge).at[:rank].set(data.ridge)
-    problem = prepare(features, penalty)
+    variables = jnp.full(factors.left.shape[1], data.ridge)
+    problem = prepare(features, jnp.concatenate([variables, data.other_penalty]))
     return problem, at(problem, jnp.concatenate([factors.left.T, factors.rest]), data.to)
 
 

@@ -119,7 +119,6 @@ def two_step(
     goals = (least_accuracy * probe.score(full)[0], least_r2)
     index, status = _choose(scores, goals, asked=rank is not None)
     chosen = int(scores[index][0])
-    # the convex fit and the factors in the number type of the activity; nearly collinear rates cost float32 its digits
     step = cornn_low_rank(activity, rank=chosen, ridge=ridge)
     one_step = eqx.tree_at(lambda n: (n.readout, n.x0), step.network, (full.readout, full.x0))
     one_step = _like(one_step, full)
