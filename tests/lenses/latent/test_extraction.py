@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lenses.latent.conftest import DT, INPUTS, K, N, dense_network, network_of, published, random_unit
+from tests.lenses.latent.conftest import DT, INPUTS, K, N, dense_network, network_of, random_unit
 
 import recurvature as rc
 from recurvature import latent
@@ -136,11 +136,19 @@ def test_thresholds_choose_the_rank_and_a_shortfall_is_said(drive):
 
 
 def test_the_task_decides_too(getkey):
-    network, task = published("rdm_rank1_512.pt"), rc.tasks.TASKS["random-dots"]()
-    trials = task.trials(getkey(), 40)
+    """A unit that sums evidence is scored, and its negative gets the rest."""
+    task, rng = rc.tasks.TASKS["random-dots"](), np.random.default_rng(0)
+    m = rng.normal(size=(N, 2))
+    unit = latent.from_mean_convention(m, m * [1.5, 3.0], input_weights=m[:, :1], form="current", dt=task.dt)
+    network = Network(Euler(unit.flow, task.dt), LinearReadout(jnp.asarray(m[:, :1].T / N)), jnp.zeros(N))
+    trials = task.trials(getkey(), 64)
     found = latent.extract(network, trials, task=task)
-    assert found.full_accuracy > 0.9
-    assert (found.rank, found.accuracy[0]) == (1, found.full_accuracy)
+    # most of ten conditions are far from the boundary
+    assert found.full_accuracy > 0.8
+    assert (found.rank, found.accuracy[0]) == (2, found.full_accuracy)
+    flipped = Network(network.system, LinearReadout(-network.readout.weight), network.x0)
+    # states are as before; outputs of the wrong sign are wrong on every trial that was right
+    assert latent.extract(flipped, trials, task=task).full_accuracy == pytest.approx(1 - found.full_accuracy)
 
 
 def test_mistakes_are_named(drive):
