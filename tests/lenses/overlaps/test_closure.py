@@ -41,7 +41,7 @@ def seen(units: int) -> ov.Closure:
     return ov.closure(gaussian(units), pulses(), key=rc.key(1))
 
 
-@pytest.mark.parametrize("phi", ["identity", "erf", "tanh"])
+@pytest.mark.parametrize("phi", ["erf", *(pytest.param(p, marks=pytest.mark.slow) for p in ("identity", "tanh"))])
 def test_all_units_are_run_as_the_network_runs(phi: str) -> None:
     theta = some_vectors(RANK1, 40, 2)
     outputs = rc.systems.simulate(ov.assemble(theta, RANK1, dt=DT, phi=phi), pulses().inputs).outputs

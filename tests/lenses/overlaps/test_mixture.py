@@ -38,6 +38,7 @@ def test_equal_populations_are_one() -> None:
     np.testing.assert_allclose(both.loss, one.loss, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_linear_units_know_the_mean_alone() -> None:
     both = descended("identity", apart())
     mean = np.einsum("p,pij->ij", FRACTIONS, apart())

@@ -191,6 +191,7 @@ def test_targets_with_noise_are_followed_draw_by_draw() -> None:
     assert np.abs(np.diff(learning.loss)).min() > 1e-4
 
 
+@pytest.mark.slow
 def test_one_rate_for_each_vector() -> None:
     blocks = (1.0, 0.5, 0.0, 1.0, 2.0, 0.0)
     s = some_overlaps(RANK2)

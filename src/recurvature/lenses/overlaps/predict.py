@@ -206,11 +206,9 @@ class _Fixed(eqx.Module):
 
 def _learning(network: Network, task: Any, frozen: tuple[str, ...]) -> frozenset[str]:
     """The arrays that learn, by short names. Raises unless the theory covers the network, the task and the rest."""
-    linear = isinstance(network.system, LinearMap)
-    if not (linear or isinstance(network.system, Euler)):
+    if not isinstance(network.system, Euler | LinearMap):
         raise InputError("`network` has a flow, which trials in steps cannot train. Wrap it as Euler(flow, dt).")
-    assert isinstance(network.system, Euler | LinearMap)
-    dt = network.system.dt
+    linear, dt = isinstance(network.system, LinearMap), network.system.dt
     if isinstance(task, AbstractTask) and abs(dt / task.dt - 1) > 1e-6:
         raise InputError(f"`network` has steps of dt={dt:g}, the task of dt={task.dt:g}: make either with the other's.")
     block_rates(network, 1.0)
