@@ -168,8 +168,12 @@ def test_memories_keep_what_pulses_tell_them() -> None:
     inputs[0, [2, 20, 40]] = [1, -1], [-1, 0], [0, 1]
     signs = np.sign(np.asarray(latent.rollout(bits, inputs, jnp.zeros((1, 2))).kappa)[0])
     np.testing.assert_array_equal(signs[[19, 39, 59]], [[1, -1], [-1, -1], [-1, 1]])
+
+
+@pytest.mark.slow
+def test_a_line_of_states_adds_up_pulses() -> None:
     line = latent.line_memory(100, key=rc.key(0), samples=1000)
-    sums = np.zeros((1, 60, 2))[..., :1]
+    sums = np.zeros((1, 60, 1))
     sums[0, [2, 20], 0] = 0.7, -0.3
     path = np.asarray(latent.rollout(line, sums, jnp.zeros((1, 1))).kappa)[0, :, 0]
     # the fit leaves a few 1e-5 a step
