@@ -1,5 +1,6 @@
 """The phase diagram of recall: readable, and what is drawn is what the results hold."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -101,3 +102,10 @@ def test_turns_beyond_the_axis_are_marked_at_its_top():
 def test_without_a_transition_only_the_networks_are_drawn():
     left, _ = rc.figures.phase_diagram(diagram())
     assert not left.lines
+
+
+def test_without_eigenvalues_the_turn_is_that_of_the_directions():
+    unknown = dataclasses.replace(diagram(), k_theta=np.full((5, 3, 1), np.nan))
+    _, right = rc.figures.phase_diagram(unknown)
+    assert right.get_ylabel() == "turn of the directions (deg)"
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), [270, 270, 270, 270, 90])

@@ -11,7 +11,7 @@ from recurvature._errors import InputError, check_choice
 from recurvature.app import sections
 from recurvature.app.cells import Swept, parts_of, sweep
 from recurvature.app.output import claim
-from recurvature.app.page import Block, Page, Section, Table, Text, number
+from recurvature.app.page import Block, Notice, Page, Section, Table, Text, number
 from recurvature.app.pictures import root
 from recurvature.app.report import picture
 from recurvature.app.run import Run, files, finish, write_run
@@ -119,12 +119,29 @@ def _lines(found: Transition) -> list[str]:
     ]
 
 
+def _warnings(spec: SweepSpec, found: Swept) -> list[Block]:
+    """What a reader of the diagram must know of its cells."""
+    at, delay = np.nonzero(np.asarray(found.transition.missed))
+    density, delays = np.asarray(found.diagram.density), np.asarray(found.diagram.delay)
+    missed = [f"delay {delays[k]} at density {number(float(density[i]))}" for i, k in zip(at, delay, strict=True)]
+    followed = {each.delay for each in found.branches}
+    alone = [str(k) for k in spec.delays if k not in followed] if spec.branch_steps else []
+    notes: list[Block] = []
+    if missed:
+        notes.append(Notice("More seeds are needed:", f"none found the better solution for {', '.join(missed)}."))
+    if alone:
+        text = f"the best networks do not go from sparse to dense on these densities for delays of {', '.join(alone)}."
+        notes.append(Notice("No branches:", text))
+    return notes
+
+
 def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
     cells = len(spec.densities) * len(spec.delays)
     count = f"{cells * spec.seeds:,} networks of {spec.units} units in {cells} cells"
     caption = (
         "Left: the order parameter ψ of the best network of every cell; circles where the losses of the dense and the "
-        "sparse branch cross, bars where both were found. Right: the turn over the delay of the best network."
+        "sparse branch cross (diamonds: where the best seed changes), bars where both were found, crosses where no "
+        "seed came near the better branch. Right: the turn of the best network; triangles lie beyond the axis."
     )
     blocks: list[Block] = [
         picture(root(figures.phase_diagram(found.diagram, found.transition)), caption, "Phase diagram"),
@@ -134,6 +151,7 @@ def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
             "The errors are of sampling; the densities beside them say how fine the grid was."
         ),
     ]
+    blocks += _warnings(spec, found)
     parts = [Section("phases", "Where sparse packing takes over", tuple(blocks))]
     title = f"How {spec.kind} networks pack memories, by density and delay"
     return sections.page(record, title, f"{count}.", parts, list(found.results().values()), [SUPERPOSITION])

@@ -88,7 +88,10 @@ def _mark(ax: Axes, result: PhaseDiagram, found: Transition) -> None:
 
 def _turns(ax: Axes, result: PhaseDiagram) -> None:
     turn, density = result.of_best("k_theta"), np.asarray(result.density)
-    delays, top = np.asarray(result.delay), 330.0
+    delays, top, label = np.asarray(result.delay), 330.0, r"turn over the delay $k\bar\theta$ (deg)"
+    if np.isnan(turn).all():
+        # a recurrence under an activation has no eigenvalues that say how it turns: its directions do
+        turn, label = result.of_best("cumulative_angle"), "turn of the directions (deg)"
     beyond = turn > top
     turn = np.where(beyond, np.nan, turn)
     for k, colour in enumerate(time_colours(len(delays))):
@@ -109,5 +112,5 @@ def _turns(ax: Axes, result: PhaseDiagram) -> None:
         )
     ax.set_yticks([0, 90, 180, 270])
     ax.set_xlabel("density $p$")
-    ax.set_ylabel(r"turn over the delay $k\bar\theta$ (deg)")
+    ax.set_ylabel(label)
     ax.legend(title="delay", title_fontsize=SMALL, loc="lower left", ncols=2, columnspacing=0.8, handlelength=1.0)
