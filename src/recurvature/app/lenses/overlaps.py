@@ -4,10 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurvature import figures
 from recurvature._errors import InputError
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
-from recurvature.app.page import Block, Fact, Facts, Notice, Points, Section, Table, Text, number, percent
+from recurvature.app import pictures
+from recurvature.app.page import Block, Fact, Facts, Notice, Picture, Points, Section, Table, Text, number, percent
+from recurvature.app.report import picture
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import overlaps
 from recurvature.lenses.overlaps import STATUS
@@ -15,8 +18,8 @@ from recurvature.lenses.overlaps import STATUS
 TITLE = "What learning leaves unseen"
 LARGEST_LOSS = 0.3
 """A recurrence of which a low rank leaves out more than this share is not described by its overlaps."""
-MOST_VECTORS = 5
-"""Vectors up to which the directions that learning can reach are counted."""
+MOST_VECTORS = 4
+"""Vectors up to which learning is drawn, and the directions that it can reach are counted."""
 MOST_COLUMNS = 12
 """Vectors up to which the whole table of overlaps is printed."""
 
@@ -70,6 +73,8 @@ def section(found: Overlapping) -> Section:
         kept = f"rank {table.rank} was kept, which leaves out {percent(table.residual)} of the norm of the recurrence."
         blocks.append(Notice("Careful:", kept))
     blocks.append(_matrix(table) if table.layout.size <= MOST_COLUMNS else _largest(table))
+    if table.layout.size <= MOST_VECTORS:
+        blocks.append(_velocities(table))
     blocks.append(_invariants(found.kept))
     return Section("overlaps", TITLE, tuple(blocks))
 
@@ -151,6 +156,15 @@ def _matrix(table: overlaps.Overlaps) -> Table:
     ]
     caption = "Overlaps a·b/N of all vectors: z output, v read, m input, u written; ○ is unseen by the loss"
     return Table(("", *table.columns), tuple(rows), caption)
+
+
+def _velocities(table: overlaps.Overlaps) -> Picture:
+    return picture(
+        pictures.root(figures.gram_matrix(table)),
+        "How gradient descent moves the overlaps (rows): each by gradients of the loss (columns), times overlaps again. "
+        "Overlaps that the loss sees are blue, the others red.",
+        "Velocities of overlaps",
+    )
 
 
 def _largest(table: overlaps.Overlaps) -> Table:
