@@ -161,7 +161,7 @@ def _matrix(table: overlaps.Overlaps) -> Table:
 def _velocities(table: overlaps.Overlaps) -> Picture:
     return picture(
         pictures.root(figures.gram_matrix(table)),
-        "How gradient descent moves the overlaps (rows): each by gradients of the loss (columns), times overlaps again. "
+        "How gradient descent moves the overlaps (rows): each by gradients of the loss (columns) times overlaps. "
         "Overlaps that the loss sees are blue, the others red.",
         "Velocities of overlaps",
     )
