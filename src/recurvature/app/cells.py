@@ -47,7 +47,7 @@ COPIES = 3
 APART = 0.01
 """Solutions whose losses differ by less than this share count as one."""
 FARTHEST = 2.0
-"""Branches are followed to this factor from the transition, on either side, or until they are lost."""
+"""Branches are followed to this factor from the transition or more, on either side, or until they are lost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +183,9 @@ def _followed(spec: SweepSpec, origins: tuple[Origin, Origin], delay: int, key: 
     """Both branches of one delay, from their origins outwards."""
     (high, _), (low, _) = origins
     middle = np.sqrt(low * high)
-    most = int(np.ceil(np.log(FARTHEST) / np.log(spec.branch_ratio)))
+    # far enough to meet, however far apart the cells are
+    reach = max(FARTHEST, float(np.sqrt(high / low)))
+    most = int(np.ceil(np.log(reach) / np.log(spec.branch_ratio)))
     grid = [d for d in middle * spec.branch_ratio ** (np.arange(-most, most + 1) + 0.5) if d <= 1]
     walked = [
         _walked(spec, origin, regime, delay, grid, key, report)

@@ -81,7 +81,7 @@ class RecallLoss(eqx.Module):
         """How many networks of this population can be trained at once within so many bytes."""
         rows = self.trials * (1 if self.stationary else self.steps)
         per_step = population.features if population.hidden == "identity" else sum(population.inputs.shape[:2])
-        # outputs, errors and what the gradient keeps of them: six arrays of this shape at a time, by measurement
+        # outputs, errors and what a gradient keeps of them: compiled programs were seen to take two to five such arrays
         return max(1, int(memory / (6 * rows * per_step * population.inputs.dtype.itemsize)))
 
 
