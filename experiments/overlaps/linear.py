@@ -203,16 +203,15 @@ def oscillator_is_learned(lab: Lab) -> Measured:
     """The impulse response of rank 2 after training on the oscillator."""
     how, loss, task = lab.settings.linear, oscillator_loss(lab), oscillator_task(lab)
     start = overlaps_of(random_vectors(lab, RANK2, how.units, "oscillator"))
-    learning = ov.descend(
-        loss, start, how.oscillator_rate, steps=how.oscillator_steps, layout=RANK2, every=how.oscillator_steps // 100
-    )
+    every = how.oscillator_steps // 100
+    learning = ov.descend(loss, start, how.oscillator_rate, steps=how.oscillator_steps, layout=RANK2, every=every)
     response = np.asarray(ov.kernel(jnp.asarray(learning.matrix[-1]), RANK2, task.steps, how.dt))[:, 0, 0]
     error = np.abs(response - task.kernel(np.arange(task.steps) * how.dt)).max()
     return Measured(
         {
             "error_of_the_response": float(error),
             "loss_left": float(learning.loss[-1] / learning.loss[0]),
-            "loss_left_after_a_tenth": float(learning.loss[10] / learning.loss[0]),
+            "loss_left_after_1000_steps": float(learning.loss[1000 // every] / learning.loss[0]),
         },
         {"overlaps": named(learning.matrix[-1], RANK2)},
         {"learning": learning},

@@ -260,6 +260,19 @@ def test_the_discriminant_is_that_of_another_package() -> None:
     assert threshold == pytest.approx(-model.intercept_[0] * length, rel=1e-6)
 
 
+def test_learning_that_diverges_is_reported_and_not_raised() -> None:
+    found = ov.perturb(FILTER, {"first": NETWORKS["first"]}, 30.0, steps=60, every=10, layout=RANK1)
+    assert not np.isfinite(found.matrix[0, -1]).all()
+    assert found.conditions["first"]["function_fixed"] is None
+    assert ov.in_words(found.conditions["first"])[1] == "(ii) the last phase diverged."
+    course = ov.in_turn(
+        NETWORKS["first"], [ov.Phase(FILTER, 30.0, 60), ov.Phase(OTHER, 30.0, 60)], layout=RANK1, records=6
+    )
+    # what comes after a phase that diverged is not begun
+    assert course.phases == ("",)
+    assert ov.STATUS[course.status[-1]] == "non_finite"
+
+
 def test_networks_may_be_told_apart_on_batches() -> None:
     batches = jr.split(rc.key(2), 12)
     found = ov.perturb(ov.NoisyFilterLoss(FILTER, 0.1), NETWORKS, RATE, steps=12, layout=RANK1, data=batches)

@@ -37,7 +37,8 @@ def memory_conditions(
 
     - `loss`: at the end of every phase; memory is a statement about converged functions.
     - `function`: how many combinations of overlaps make up the function; `function_fixed`: how many of them the last
-      task fixes, the rank of $\nabla^2\ell$ at `end` (which short of a minimum may exceed it by what is left to learn).
+      task fixes, the rank of $\nabla^2\ell$ at `end` (which short of a minimum may exceed it by what is left to learn),
+      None where learning diverged.
     - `imbalance`: $\lVert\Theta J\Theta^\top/N\rVert_F$ at `start` (docs eq. O.24), 0 where no memory can be;
       `charge`: $\lVert\sigma_{UU}-\sigma_{VV}\rVert_F$; `spectrum`: that of $JS$.
     - `leaf`, `hidden`: dimensions that any training reaches from `start`, and those of them the function does not show.
@@ -48,13 +49,16 @@ def memory_conditions(
     `data` is what the loss takes besides overlaps, of one step.
     """
     function = layout.function_dimension(regime)
-    strengths = np.abs(np.linalg.eigvalsh(_hessian(loss, np.asarray(end, float), layout, data)))
+    fixed = None
+    if np.isfinite(np.asarray(end)).all():
+        strengths = np.abs(np.linalg.eigvalsh(_hessian(loss, np.asarray(end, float), layout, data)))
+        fixed = min(int((strengths > FREE * strengths.max()).sum()), function)
     spectrum = signed_spectrum(np.asarray(start, float), layout)
     charge = np.asarray(start)[layout.u, layout.u] - np.asarray(start)[layout.v, layout.v]
     around = reach(start, layout=layout, regime=regime)
     return {
         "loss": [] if final_loss is None else np.asarray(final_loss, float).tolist(),
-        "function_fixed": min(int((strengths > FREE * strengths.max()).sum()), function),
+        "function_fixed": fixed,
         "function": function,
         "imbalance": float(np.sqrt((spectrum**2).sum())),
         "charge": float(np.linalg.norm(charge)),
@@ -91,8 +95,10 @@ def in_words(conditions: Conditions) -> tuple[str, ...]:
     moved, noise = conditions["displacement"], max(conditions["noise"])
     return (
         f"(i) loss at the end of each phase: {losses}.",
-        f"(ii) the last task fixes {conditions['function_fixed']} of the {conditions['function']} parameters of the "
-        f"function.",
+        "(ii) the last phase diverged."
+        if conditions["function_fixed"] is None
+        else f"(ii) the last task fixes {conditions['function_fixed']} of the {conditions['function']} parameters of "
+        "the function.",
         f"(iii) conserved at the start: imbalance {conditions['imbalance']:.3g}, charge {conditions['charge']:.3g}.",
         f"(iv) training reaches {conditions['leaf']} dimensions, {conditions['hidden']} of them hidden from the "
         f"function.",

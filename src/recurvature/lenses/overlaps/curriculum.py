@@ -136,21 +136,16 @@ def _joined(runs: list[Learning], phases: list[Phase], layout: Layout, regime: R
         time, count, carried = times[-1][-1], int(counts[-1][-1]), weights[-1][-1]
     matrices = np.concatenate([run.matrix for run in runs])
     final = phases[len(runs) - 1]
-    finite = bool(np.isfinite(matrices[-1]).all())
     datum = None if final.data is None or final.clean is not None else jax.tree.map(lambda x: x[-1], final.data)
-    conditions = (
-        memory_conditions(
-            final.loss if final.clean is None else final.clean,
-            matrices[0],
-            matrices[-1],
-            layout,
-            regime=regime,
-            data=datum,
-            final_loss=np.array([run.loss[-1] for run in runs]),
-            noise=tuple(phase.noise for phase in phases),
-        )
-        if finite
-        else {}
+    conditions = memory_conditions(
+        final.loss if final.clean is None else final.clean,
+        matrices[0],
+        matrices[-1],
+        layout,
+        regime=regime,
+        data=datum,
+        final_loss=np.array([run.loss[-1] for run in runs]),
+        noise=tuple(phase.noise for phase in phases),
     )
     return Curriculum(
         time=np.concatenate(times),

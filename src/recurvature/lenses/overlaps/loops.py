@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from recurvature._errors import InputError, check_positive
+from recurvature._errors import InputError, NumericalError, check_positive
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
@@ -75,7 +75,8 @@ def round_trip(
     r"""A–B–A on the losses `first` and `second`, each phase for `duration` (rate times steps).
 
     Choose `duration` so that every phase converges; `conditions` holds the losses at their ends. Descent runs at
-    `levels` rates, `rate` and its halves; `rate` divides `duration`.
+    `levels` rates, `rate` and its halves; `rate` divides `duration`. A rate at which descent diverges gives NaN; raises
+    `NumericalError` where the flow itself cannot be solved.
     """
     check_positive(duration=duration, rate=rate)
     if abs(duration / rate - round(duration / rate)) > 1e-6:
@@ -87,6 +88,8 @@ def round_trip(
     for loss in (first, second, first):
         legs.append(flow(loss, at, duration=duration, samples=samples, rtol=rtol, **options))
         at = np.asarray(legs[-1].matrix)[-1]
+        if not np.isfinite(at).all():
+            raise NumericalError("the flow did not arrive at the end of a phase: shorten `duration`.", legs[-1])
     steps = extrapolate(lambda eta: _descended(first, second, start, eta, duration, options), rate, levels=levels)
     ends = [to_pairs(np.asarray(leg.matrix)[-1], which) for leg in legs]
     kind: Regime = regime or ("gaussian" if getattr(overlaps, "regime", "linear") != "linear" else "linear")
@@ -121,10 +124,12 @@ def round_trip(
 def _descended(
     first: Loss, second: Loss, start: Any, rate: float, duration: float, options: dict[str, Any]
 ) -> Float[np.ndarray, " pair"]:
-    """What gradient descent of one rate leaves behind."""
+    """What gradient descent of one rate leaves behind; NaN where it diverges."""
     steps, at, ends = round(duration / rate), start, []
     for loss in (first, second, first):
         learning = descend(loss, at, rate, steps=steps, every=steps, **options)
         at = np.asarray(learning.matrix)[-1]
+        if not np.isfinite(at).all():
+            return np.full(len(options["layout"].names), np.nan)
         ends.append(to_pairs(at, options["layout"]))
     return ends[2] - ends[0]
