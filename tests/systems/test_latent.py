@@ -6,6 +6,7 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
+from recurvature.dynamics.stability import is_bounded
 from recurvature.systems import (
     Dense,
     Euler,
@@ -68,6 +69,13 @@ def test_a_dense_network_is_refused_with_the_way_out(parts):
         FilteredLatentFlow(LeakyCurrent(*parts), jnp.zeros(N - 1))
 
 
+def test_variables_of_bounded_rates_are_bounded(parts):
+    for flow in (LatentFlow(LeakyRate(*parts)), FilteredLatentFlow(LeakyCurrent(*parts))):
+        assert is_bounded(flow)
+    assert not is_bounded(LatentFlow(LeakyRate(*parts, phi="relu")))
+
+
+@pytest.mark.slow
 def test_fixed_points_of_the_variables_are_those_of_the_network(parts):
     flow = LeakyRate(*parts)
     found = rc.dynamics.fixed_points(LatentFlow(flow), key=rc.key(0))

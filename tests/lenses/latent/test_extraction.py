@@ -140,13 +140,14 @@ def test_the_task_decides_too(getkey):
     task, rng = rc.tasks.TASKS["random-dots"](), np.random.default_rng(0)
     m = rng.normal(size=(N, 2))
     unit = latent.from_mean_convention(m, m * [1.5, 3.0], input_weights=m[:, :1], form="current", dt=task.dt)
-    network = Network(Euler(unit.flow, task.dt), LinearReadout(jnp.asarray(m[:, :1].T / N)), jnp.zeros(N))
+    weight = jnp.asarray(m[:, :1].T / N)
+    network = Network(Euler(unit.flow, task.dt), LinearReadout(weight), jnp.zeros(N))
     trials = task.trials(getkey(), 64)
     found = latent.extract(network, trials, task=task)
     # most of ten conditions are far from the boundary
     assert found.full_accuracy > 0.8
     assert (found.rank, found.accuracy[0]) == (2, found.full_accuracy)
-    flipped = Network(network.system, LinearReadout(-network.readout.weight), network.x0)
+    flipped = Network(network.system, LinearReadout(-weight), network.x0)
     # states are as before; outputs of the wrong sign are wrong on every trial that was right
     assert latent.extract(flipped, trials, task=task).full_accuracy == pytest.approx(1 - found.full_accuracy)
 

@@ -158,7 +158,7 @@ def unit(samples):
     return latent.approximate(oscillator, samples, units=100, key=rc.key(1), slowness=5.0, gain=0.5)
 
 
-@pytest.mark.parametrize("slowness", [1.0, 50.0])
+@pytest.mark.parametrize("slowness", [1.0, pytest.param(50.0, marks=pytest.mark.slow)])
 def test_more_units_follow_a_wanted_flow_better(samples, slowness):
     few, many = (latent.approximate(oscillator, samples, units=n, key=rc.key(0), slowness=slowness) for n in (25, 100))
     # smooth fields are fitted faster than by any fixed power of the number of units; three is far below
