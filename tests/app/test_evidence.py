@@ -1,6 +1,7 @@
 """Pictures of what a claim rests on."""
 
 import numpy as np
+from tests.figures.superposition_results import packed
 
 from recurvature.app.evidence import pictures_of
 from recurvature.lenses import warping
@@ -27,6 +28,11 @@ def test_results_that_can_be_drawn_stand_side_by_side_under_their_names() -> Non
     assert "first, second" in shown.caption
     assert "third" not in shown.caption
     assert shown.width > shown.height
+
+
+def test_packed_memories_are_drawn_beside_their_readout() -> None:
+    (shown,) = pictures_of({"dense": packed().dense, "sparse": packed().sparse})
+    assert "Directions of a feature by age, beside its readout (dense, sparse)" in shown.caption
 
 
 def test_results_without_a_figure_are_left_to_the_store() -> None:

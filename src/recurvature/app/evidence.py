@@ -8,12 +8,13 @@ from recurvature._result import AbstractResult
 from recurvature.app.page import Picture
 from recurvature.app.pictures import beside, root
 from recurvature.app.report import picture
-from recurvature.lenses import overlaps, warping
+from recurvature.lenses import overlaps, superposition, warping
 
 DRAWN: dict[type[AbstractResult], tuple[Callable[..., Any], str]] = {
     warping.Ratio: (figures.ratio_over_time, "The metric ratio over time"),
     warping.Profile: (figures.profile, "Stretch along the relevant coordinate, at four times"),
     warping.Metric: (figures.metric_over_time, "Stretch along every coordinate over time"),
+    superposition.Geometry: (figures.feature_plane, "Directions of a feature by age, beside its readout"),
     overlaps.Perturbation: (figures.learning_apart, "Losses of networks that begin with the same function"),
     overlaps.RoundTrip: (figures.left_behind, "What the way from A to B and back leaves of every overlap"),
     overlaps.Histories: (figures.route_distances, "How far the two routes are apart, overlap by overlap"),
