@@ -14,7 +14,7 @@ from tests.app.conftest import Demo, Outcome, plain_weights
 import recurvature as rc
 from recurvature.lenses import warping
 
-COMMANDS = ("demo", "train", "inspect", "analyze", "reproduce", "doctor")
+COMMANDS = ("demo", "train", "inspect", "analyze", "sweep", "reproduce", "doctor")
 RECORD = {
     "schema",
     "command",
