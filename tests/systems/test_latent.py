@@ -72,7 +72,7 @@ def test_a_dense_network_is_refused_with_the_way_out(parts):
 def test_variables_of_bounded_rates_are_bounded(parts):
     for flow in (LatentFlow(LeakyRate(*parts)), FilteredLatentFlow(LeakyCurrent(*parts))):
         assert is_bounded(flow)
-    assert not is_bounded(LatentFlow(LeakyRate(*parts, phi="relu")))
+    assert not is_bounded(LatentFlow(LeakyRate(parts[0], parts[1], parts[2], "relu")))
 
 
 @pytest.mark.slow
