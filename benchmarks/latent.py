@@ -84,9 +84,9 @@ def simulation(neurons: int, steps: int) -> Case:
         "latent rollout",
         {"N": neurons, "K": 1, "T": steps},
         [Arm("NumPy, rates kept", with_rates), Arm("NumPy, no rates", without), Arm("rollout", ours)],
-        # both are bound by tanh, which NumPy and XLA do at one rate: the ratio is what rates and temporaries cost,
-        # between 2 and 4 by machine and load; the rollout should be near the limit that the table shows
-        [Goal("NumPy, rates kept", "rollout", at_least=2), Goal("NumPy, no rates", "rollout")],
+        # both need every tanh: where NumPy's own comes near its limit the ratio cannot be reached, and the table shows
+        # how near to it each arm is
+        [Goal("NumPy, rates kept", "rollout", at_least=3.5), Goal("NumPy, no rates", "rollout")],
         Work(tanh=neurons * steps, bytes=3 * 4 * neurons * steps),
         # float32 sums of 10⁶ terms in different orders, fed back
         rtol=1e-4,
@@ -163,8 +163,7 @@ def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
         "drift sweep",
         {"N": neurons, "K": rank, "strengths": strengths, "T": steps},
         [Arm("NumPy, shared noise", numpy_arm), Arm("blocks", ours)],
-        # with one variable NumPy itself comes to half of the limit of tanh
-        [Goal("NumPy, shared noise", "blocks", at_least=2.5 if rank > 1 else 2)],
+        [Goal("NumPy, shared noise", "blocks", at_least=2.5)],
         Work(tanh=neurons * strengths * steps),
         rtol=1e-4,
     )
