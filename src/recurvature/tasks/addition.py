@@ -112,7 +112,7 @@ class DelayedAddition(AbstractTask):
         }
 
     def recipe(self) -> Recipe:
-        """A rate network of 64 tanh units at gain 1, Adam from 5e-4 down a cosine, 1000 steps; sizes and times are ours.
+        """A rate network of 64 tanh units at gain 1, Adam from 5e-4 down a cosine, 1000 steps (all of it our choice).
 
         At a steady 2e-3 training diverged slowly: a sum is kept on a line, which is lost at the least change of a rate.
         """

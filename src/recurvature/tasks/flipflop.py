@@ -149,6 +149,7 @@ class FlipFlop(AbstractTask):
         of one pulse to each of them, in turn and of any strength (`pulse_1`, …), while the others are silent.
         """
         strength = (-self.amplitude, self.amplitude)
+        encode: _Rows | _OneEach
         if channels is None:
             names = [f"x_{t + 1}_{k + 1}" for t in range(self.steps) for k in range(self.bits)]
             windows = tuple((t * self.dt, (t + 1) * self.dt) for t in range(self.steps))

@@ -85,6 +85,7 @@ def two_step(
     least_accuracy: float = 0.98,
     least_r2: float = 0.9,
     ridge: float = 1e-4,
+    bias: bool = False,
     report: Report = silent,
 ) -> TwoStepFit:
     r"""Train `network` on `task`, and turn it into one of low rank that does the same (docs eq. L.80).
@@ -92,8 +93,11 @@ def two_step(
     1. `fit` for `steps`. 2. Its activity in `samples` trials, transients and inputs included. 3. The least rank up to
     `max_rank` at which its weights, cut to the directions of their recurrent input under that activity, keep
     `least_accuracy` of its accuracy and `least_r2` of its states; or `rank`. 4. `cornn_low_rank` on the activity, under
-    the readout of the network. 5. `fit` of $M$, $N$ and the input weights for `tune_steps`, the readout and the bias as
-    they are: a one-step fit alone need not keep what the task wants kept. Dinc et al. 2025, arXiv 2502.14337.
+    the readout of the network. 5. `fit` of $M$, $N$ and the input weights for `tune_steps`, the readout as it is: a
+    one-step fit alone need not keep what the task wants kept. Dinc et al. 2025, arXiv 2502.14337.
+
+    `bias`: whether the low-rank network has one; without (as in the paper) a bias that the full-rank network has learnt
+    is left out.
 
     `network` is an Euler map of a dense tanh rate network. The low-rank network is in float32 as training leaves it.
     Raises `InputError` on other systems and on options that make no sense, `NumericalError` where training diverges.
@@ -119,7 +123,7 @@ def two_step(
     goals = (least_accuracy * probe.score(full)[0], least_r2)
     index, status = _choose(scores, goals, asked=rank is not None)
     chosen = int(scores[index][0])
-    step = cornn_low_rank(activity, rank=chosen, ridge=ridge)
+    step = cornn_low_rank(activity, rank=chosen, ridge=ridge, bias=bias)
     one_step = eqx.tree_at(lambda n: (n.readout, n.x0), step.network, (full.readout, full.x0))
     one_step = _like(one_step, full)
     tuned = fit(
@@ -129,7 +133,7 @@ def two_step(
         key=stream(key, "fine-tuning"),
         batch=batch,
         learning_rate=tune_learning_rate,
-        frozen=("readout", "x0", "system.flow.bias"),
+        frozen=("readout", "x0", *(() if bias else ("system.flow.bias",))),
         report=report,
     )
     stages = (full, _cut(full, left, right, chosen), one_step, tuned.network)
