@@ -75,7 +75,7 @@ class Continuation(AbstractResult):
     variables: str
     """`latent` or `state`: in what the branches were followed."""
     left_out: int
-    """Branches that cross others and were not followed."""
+    """Branches that cross others, and states, that were not followed."""
 
     @property
     def eigenvalues(self) -> np.ndarray:
@@ -264,7 +264,7 @@ def _result(
     growth = stability.excess(values, setting.kind)
     types = stability.stability_types(growth, marginal)
     is_special = np.array([s is not None for s in special])
-    index = np.array([int(np.linalg.slogdet(-p.jacobian)[0]) for p in places])
+    index = np.array([p.index for p in places])
     types[is_special] = stability.MARGINAL
     steady = [s is not None and SPECIAL[s.kind] in ("fold", "pitchfork", "transcritical", "multiple") for s in special]
     y = np.array([p.y for p in places])

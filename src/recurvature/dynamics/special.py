@@ -60,7 +60,14 @@ class Place(NamedTuple):
     flipping: float
     """Sign of the product of multipliers plus one (maps)."""
     unstable: int
+    index: int
+    r"""Sign of $\det(-\partial_z g)$."""
     speed: float
+
+    @property
+    def light(self) -> "Place":
+        """The same without its Jacobian: of a long branch of many units, all of them would fill the memory."""
+        return self._replace(jacobian=np.empty((0, 0)))
 
     @property
     def reversed(self) -> "Place":
@@ -98,9 +105,9 @@ def place_at(setting: Setting, y: Float[np.ndarray, " k1"], across: Float[np.nda
     jacobian = derivative[:-1, :-1] / unit
     values = unstable_first(setting.own(np.linalg.eigvals(jacobian)), setting.kind)
     flipping = 1.0 if setting.kind == "flow" else float(np.sign(np.prod(values + 1).real))
-    return Place(
-        y, tangent, jacobian, values, sign, flipping, int((excess(values[None], setting.kind) > 0).sum()), speed
-    )
+    unstable = int((excess(values[None], setting.kind) > 0).sum())
+    index = int(np.linalg.slogdet(-jacobian)[0])
+    return Place(y, tangent, jacobian, values, sign, flipping, unstable, index, speed)
 
 
 class Special(NamedTuple):

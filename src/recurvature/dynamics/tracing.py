@@ -51,7 +51,7 @@ class Traced(NamedTuple):
 
 def trace(setting: Setting, start: Place, steps: Steps, *, crossed: bool = False) -> Traced:
     """The curve from `start` in the direction of its tangent; `crossed` if it starts where another curve crosses."""
-    points, here, h = [Point(start)], start, steps.first
+    points, here, h = [Point(start.light)], start, steps.first
     compare = not crossed
     for _ in range(steps.most - 1):
         there, h = _step(setting, here, h, steps)
@@ -60,21 +60,23 @@ def trace(setting: Setting, start: Place, steps: Steps, *, crossed: bool = False
         outside = not 0 <= there.y[-1] <= 1
         if outside:
             landed = _land(setting, here, there) if 0 < here.y[-1] < 1 or len(points) == 1 else None
-            if landed is None or np.linalg.norm(landed.y - here.y) < steps.smallest:
+            if landed is None:
+                return Traced(points, CORRECTOR if 0 < here.y[-1] < 1 else RANGE)
+            if np.linalg.norm(landed.y - here.y) < steps.smallest:
                 return Traced(points, RANGE)
             there = landed
         if compare and there.signature != here.signature:
             before, there = _bisect(setting, here, there)
             points.append(_special_point(setting, before, there))
             outside = outside and not 0 < there.y[-1] < 1
-        points.append(Point(there))
+        points.append(Point(there.light))
         compare = True
         if outside:
             return Traced(points, RANGE)
         if np.linalg.norm(there.y[:-1]) > steps.reach:
             return Traced(points, FAR)
         if len(points) > 4 and _passes(here, there, start):
-            return Traced([*points[:-1], Point(start)], CLOSED)
+            return Traced([*points[:-1], points[0]], CLOSED)
         here = there
     return Traced(points, MAX_POINTS)
 
@@ -128,7 +130,7 @@ def _bisect(setting: Setting, here: Place, there: Place) -> tuple[Place, Place]:
 def _special_point(setting: Setting, before: Place, after: Place) -> Point:
     found = special_between(setting, before, after)
     place = place_at(setting, found.y, before.tangent)
-    return Point((before if place is None else place)._replace(tangent=before.tangent), found)
+    return Point((before if place is None else place).light._replace(tangent=before.tangent), found)
 
 
 def _passes(here: Place, there: Place, start: Place) -> bool:
@@ -154,7 +156,7 @@ def both_ways(setting: Setting, start: Place, steps: Steps, *, crossed: bool = F
         return Branch(forth.points, (CLOSED, CLOSED))
     back = trace(setting, start.reversed, steps, crossed=crossed)
     turned = [Point(p.place.reversed, p.special) for p in back.points[:0:-1]]
-    return Branch([*turned, Point(start), *forth.points[1:]], (back.end, forth.end))
+    return Branch([*turned, *forth.points], (back.end, forth.end))
 
 
 class Crossing(NamedTuple):
@@ -167,19 +169,23 @@ class Crossing(NamedTuple):
 def follow(setting: Setting, seeds: list[Place], steps: Steps, *, switch: bool, most: int) -> tuple[list[Branch], int]:
     """All branches through seeds and, if `switch`, those that cross them; and how many were left out."""
     branches: list[Branch] = []
+    unused = 0
     for seed in seeds:
-        if not any(_lies_on(setting, seed, branch) for branch in branches):
-            branches.append(both_ways(setting, seed, steps))
-            waiting = _crossings(branches[-1]) if switch else []
-            while waiting and len(branches) < most:
-                crossing = waiting.pop(0)
-                if not _known(crossing, branches):
-                    branch = _switched(setting, crossing, steps)
-                    if branch is not None:
-                        branches.append(branch)
-                        waiting += _crossings(branch)
+        if any(_lies_on(setting, seed, branch) for branch in branches):
+            continue
+        if len(branches) >= most:
+            unused += 1
+            continue
+        branches.append(both_ways(setting, seed, steps))
+        waiting = _crossings(branches[-1]) if switch else []
+        while waiting and len(branches) < most:
+            crossing = waiting.pop(0)
+            branch = None if _known(crossing, branches) else _switched(setting, crossing, steps)
+            if branch is not None:
+                branches.append(branch)
+                waiting += _crossings(branch)
     left = [c for branch in branches for c in (_crossings(branch) if switch else []) if not _known(c, branches)]
-    return branches, len(left)
+    return branches, unused + len(left)
 
 
 def _switched(setting: Setting, crossing: Crossing, steps: Steps) -> Branch | None:
