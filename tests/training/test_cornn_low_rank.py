@@ -1,5 +1,6 @@
 """The one-step fit of low rank: exact where the activity is, stationary where it ends, no worse than descent."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,3 +120,15 @@ def test_descent_from_other_starts_does_not_get_lower(stationary, spoilt):
 def test_a_rank_beyond_the_units_is_refused(exact):
     with pytest.raises(InputError, match="`rank` must be at most the number of units, 20; got 21"):
         cornn_low_rank(exact, rank=21)
+
+
+@pytest.mark.slow
+def test_a_bias_comes_back_too(truth, exact):
+    shift = jnp.linspace(-0.3, 0.3, UNITS)
+    shifted = eqx.tree_at(lambda network: network.system.flow.bias, truth, shift)
+    activity = sample_activity(shifted, np.asarray(exact.inputs))
+    fit = cornn_low_rank(activity, rank=RANK, ridge=1e-12, iterations=40, bias=True)
+    found = fit.network.system.flow  # type: ignore[attr-defined]
+    # as for the weights without one
+    np.testing.assert_allclose(found.bias, shift, atol=1e-3)
+    assert cornn_low_rank(activity, rank=RANK, iterations=40).report.r2.min() < 0.99
