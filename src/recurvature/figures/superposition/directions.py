@@ -56,7 +56,8 @@ def feature_plane(result: Geometry, ax: Axes | None = None, *, feature: int = 0,
         ax.plot(*tip, "o", color=colour, markersize=4 if due else 3, zorder=3)
         # beyond the tip, and not for specks in the middle
         if np.hypot(*tip) > 0.12 * reach:
-            place = tip * (1 + 0.09 * reach / np.hypot(*tip))
+            on_arrow = tip[0] > 0 and abs(tip[1]) < 0.05 * reach
+            place = tip + np.array([0, 0.09 * reach]) if on_arrow else tip * (1 + 0.09 * reach / np.hypot(*tip))
             ax.annotate(str(age), place, ha="center", va="center", fontsize=SMALL, color=colour, annotation_clip=False)
     ax.annotate("", (reach, 0), (0, 0), arrowprops={"arrowstyle": "->", "color": INK, "lw": 0.8}, zorder=1)
     _dress_plane(ax, reach, power)
