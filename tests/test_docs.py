@@ -51,6 +51,11 @@ def test_every_dimension_of_every_result_is_on_the_notation_page() -> None:
         assert names <= listed(), cls
 
 
+def test_every_result_has_a_name_of_its_own_by_which_files_find_it() -> None:
+    names = [cls.__qualname__ for cls in results()]
+    assert len(set(names)) == len(names), sorted(name for name in set(names) if names.count(name) > 1)
+
+
 def test_every_equation_that_a_docstring_cites_exists() -> None:
     sources = "\n".join(path.read_text() for path in sorted((ROOT / "src").rglob("*.py")))
     cited = {

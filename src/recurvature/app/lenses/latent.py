@@ -36,7 +36,7 @@ class Unit:
     reduced: Network
     unit: LatentUnit
     extraction: latent.Extraction
-    closure: latent.Closure
+    closure: latent.LatentClosure
     tuning: latent.TuningCurves
     dimension: latent.LinearDimension
     points: dynamics.FixedPoints
@@ -115,7 +115,7 @@ def given(subject: Subject) -> Trials | Float[np.ndarray, "trial time d"]:
 
 
 def _plane(
-    reduced: Network, points: dynamics.FixedPoints, closure: latent.Closure
+    reduced: Network, points: dynamics.FixedPoints, closure: latent.LatentClosure
 ) -> tuple[dynamics.FlowField, Float[np.ndarray, "point i"]]:
     silence = np.zeros(reduced.system.input_size)
     visited = float(np.abs(np.asarray(closure.read)).max())

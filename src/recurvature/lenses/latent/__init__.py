@@ -9,7 +9,7 @@ from recurvature.lenses.latent.background import BackgroundSweep as BackgroundSw
 from recurvature.lenses.latent.background import background_sweep as background_sweep
 from recurvature.lenses.latent.background import on_background as on_background
 from recurvature.lenses.latent.background import redundant_population as redundant_population
-from recurvature.lenses.latent.closure import Closure as Closure
+from recurvature.lenses.latent.closure import LatentClosure as LatentClosure
 from recurvature.lenses.latent.closure import closure as closure
 from recurvature.lenses.latent.closure import latent_network as latent_network
 from recurvature.lenses.latent.design import BistableStatistics as BistableStatistics

@@ -18,7 +18,7 @@ from recurvature.systems.readout import ActivatedReadout, LinearReadout
 from recurvature.systems.simulate import simulate
 
 
-class Closure(AbstractResult):
+class LatentClosure(AbstractResult):
     r"""Latent variables of a network, read from its units and run alone (docs eq. L.4, L.7).
 
     `outside` is the share of the rates' mean square that the encoding does not see, $(1-P)r$: it moves no latent
@@ -39,7 +39,7 @@ class Closure(AbstractResult):
     """It over the largest variable."""
 
 
-def closure(network: Network, inputs: Float[Any, "trial time d"]) -> Closure:
+def closure(network: Network, inputs: Float[Any, "trial time d"]) -> LatentClosure:
     """Run a low-rank leaky network and, apart from it, its latent variables from the same start.
 
     Raises `InputError` on networks without a latent unit and on flows (wrap them in `Euler`).
@@ -56,7 +56,7 @@ def closure(network: Network, inputs: Float[Any, "trial time d"]) -> Closure:
     rates = np.asarray(rates_of(found, states))
     left_over = split(found, rates)[1]
     error = float(np.abs(read - alone).max())
-    return Closure(
+    return LatentClosure(
         time=full.time,
         read=read,
         alone=alone,
