@@ -19,6 +19,7 @@ from recurvature.app.page import (
     Table,
     Text,
     number,
+    percent,
 )
 from recurvature.app.report import picture
 from recurvature.app.subject import Subject
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 LEAST_FOR_ATTRACTOR = 5
 """Points below which nobody can tell a line from a cloud."""
+
+FLAT = 1e-3
+"""A flow that leaves its plane with less than this share of its length does not leave it."""
 
 INTRODUCTION = (
     "While an input is held, a network moves until it rests, or it never does. States at which it would rest are its "
@@ -172,9 +176,8 @@ def _pictures(found: "Settled") -> list[Picture]:
         latent = found.flows[0].plane == "latent"
         plane = "the plane of its two latent variables" if latent else "the plane of most variance of its states"
         away = float(np.median([np.median(np.asarray(field.leaving)) for field in found.flows]))
-        leaving = (
-            "" if latent else f" Half of the arrows leave the plane with {number(100 * away, 2)} % of their length."
-        )
+        share = f" Half of the arrows leave the plane with {percent(away)} of their length or more."
+        leaving = share if away > FLAT else ""
         caption = f"The flow in {plane}, with the curves on which one coordinate rests, and fixed points.{leaving}"
         shown.append(picture(pictures.root(axes), caption, "Flow and fixed points"))
     if len(found.points[0].states):
