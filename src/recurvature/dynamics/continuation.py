@@ -264,7 +264,7 @@ def _result(
     growth = stability.excess(values, setting.kind)
     types = stability.stability_types(growth, marginal)
     is_special = np.array([s is not None for s in special])
-    index = np.array([p.index for p in places])
+    index = np.array([p.orientation for p in places])
     types[is_special] = stability.MARGINAL
     steady = [s is not None and SPECIAL[s.kind] in ("fold", "pitchfork", "transcritical", "multiple") for s in special]
     y = np.array([p.y for p in places])

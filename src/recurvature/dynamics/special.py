@@ -60,7 +60,7 @@ class Place(NamedTuple):
     flipping: float
     """Sign of the product of multipliers plus one (maps)."""
     unstable: int
-    index: int
+    orientation: int
     r"""Sign of $\det(-\partial_z g)$."""
     speed: float
 
@@ -106,8 +106,8 @@ def place_at(setting: Setting, y: Float[np.ndarray, " k1"], across: Float[np.nda
     values = unstable_first(setting.own(np.linalg.eigvals(jacobian)), setting.kind)
     flipping = 1.0 if setting.kind == "flow" else float(np.sign(np.prod(values + 1).real))
     unstable = int((excess(values[None], setting.kind) > 0).sum())
-    index = int(np.linalg.slogdet(-jacobian)[0])
-    return Place(y, tangent, jacobian, values, sign, flipping, unstable, index, speed)
+    orientation = int(np.linalg.slogdet(-jacobian)[0])
+    return Place(y, tangent, jacobian, values, sign, flipping, unstable, orientation, speed)
 
 
 class Special(NamedTuple):
