@@ -1,6 +1,7 @@
 """Networks that learn: full rank first, low rank from their activity; and what of it their weights show."""
 
 import itertools
+import math
 from typing import Any
 
 import equinox as eqx
@@ -57,20 +58,27 @@ def _inventory(points: rc.dynamics.FixedPoints, directions: int) -> list[int]:
 
 
 def _memory_points(lab: Lab, bits: int) -> Measured:
-    """The inventories of all networks, and how far the furthest is from the one of independent bistable bits."""
+    """The inventories of all networks, and of each kind the count that is furthest from that of independent bits."""
     fits = _memories(lab, bits)
     found = [_points(lab, fit.network, np.zeros(bits)) for fit in fits]
     counts = np.asarray([_inventory(points, bits) for points in found])
-    names = ("stable", "one_unstable", "two_unstable", "three_unstable")
-    # of all networks the one that is furthest from the others' most frequent count, in either direction
-    values = {}
-    for k, name in enumerate(names[: bits + 1]):
-        usual = int(np.bincount(counts[:, k]).argmax())
-        values[name] = float(counts[np.abs(counts[:, k] - usual).argmax(), k])
+    values = furthest(counts)
     reports = [fit.report for fit in fits]
     values["least_accuracy"] = float(min(r.accuracy[-1] for r in reports))
     seen = {"inventories": counts.tolist(), "index_sums": [int(np.asarray(p.index).sum()) for p in found]}
     return Measured(values, seen, {"stages": reports[0], "points": found[0]})
+
+
+def furthest(counts: np.ndarray) -> dict[str, float]:
+    """Of the networks in rows, for 0, 1, … unstable directions, the count furthest from the one of independent bits."""
+    bits = counts.shape[1] - 1
+    # the middle of a face of dimension k of the cube has k unstable directions
+    cube = [math.comb(bits, k) * 2 ** (bits - k) for k in range(bits + 1)]
+    names = ("stable", "one_unstable", "two_unstable", "three_unstable")
+    return {
+        name: float(column[np.abs(column - wanted).argmax()])
+        for name, column, wanted in zip(names[: bits + 1], counts.T, cube, strict=True)
+    }
 
 
 def two_bits_have_nine_points(lab: Lab) -> Measured:

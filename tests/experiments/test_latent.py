@@ -25,7 +25,8 @@ DATA = Path(__file__).parents[2] / "../shared/data"
 def parts() -> dict[str, ModuleType]:
     """The files of measurements, wherever experiments are."""
     package = load_experiment("latent").__name__.rsplit(".", 1)[0]
-    return {name: importlib.import_module(f"{package}.{name}") for name in ("theorems", "approximations", "geometry")}
+    names = ("theorems", "approximations", "geometry", "training")
+    return {name: importlib.import_module(f"{package}.{name}") for name in names}
 
 
 def laboratory(folder: Path) -> Any:
@@ -71,6 +72,12 @@ def test_errors_of_a_trajectory_are_those_of_its_flow(parts: dict[str, ModuleTyp
 def test_components_of_linear_units_are_the_coordinates(parts: dict[str, ModuleType]) -> None:
     count = parts["geometry"]._components(np.random.default_rng(0), lambda x: x, 3, 1.0, 50, 200)
     assert count == 3
+
+
+def test_one_network_that_is_right_does_not_hide_two_that_are_wrong(parts: dict[str, ModuleType]) -> None:
+    found = parts["training"].furthest(np.array([[3, 2, 0], [3, 2, 0], [4, 4, 1]]))
+    assert found == {"stable": 3, "one_unstable": 2, "two_unstable": 0}
+    assert list(parts["training"].furthest(np.array([[8, 12, 6, 1]])).values()) == [8, 12, 6, 1]
 
 
 @pytest.mark.slow

@@ -111,6 +111,17 @@ def test_what_cannot_be_decoded_is_refused(call: Any, words: str, shifted: tuple
         call(*shifted)
 
 
+def test_units_that_hardly_ever_change_are_no_components(shifted: tuple[np.ndarray, np.ndarray]) -> None:
+    rng, labels = np.random.default_rng(5), np.arange(30) % 2
+    rare = np.zeros((30, 3))
+    rare[:, 0], rare[3, 1] = rng.normal(size=30), 1.0
+    with pytest.raises(InputError, match="only 1 of the units change"):
+        measures.decode(rare, labels, key=rc.key(0), bottlenecks=(2,), decoders=("lda",), splits=6)
+    # thirds of 11 and 11 trials may have 3 of each
+    with pytest.raises(InputError, match="`bottlenecks` may reach 6"):
+        measures.decode(shifted[0][:22], np.arange(22) % 2, key=rc.key(0), bottlenecks=(7,))
+
+
 def test_without_scikit_learn_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"pip install 'recurvature\[decoders\]'"):

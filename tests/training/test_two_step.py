@@ -1,5 +1,8 @@
 """From full rank to low rank: what each stage hands to the next, and that its report is true."""
 
+import dataclasses
+import importlib
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -98,3 +101,21 @@ def test_what_cannot_be_done_is_refused(start: Network) -> None:
     other = leaky_rate(UNITS, inputs=1, outputs=1, key=rc.key(0), dt=0.5, phi="relu")
     with pytest.raises(InputError, match="Euler map of a tanh rate network"):
         two_step(other, TASK, **options)
+
+
+def test_rates_beyond_one_are_not_scaled_under_a_readout_that_is_not(start: Network, monkeypatch: Any) -> None:
+    """Only a start can be beyond 1; the readout that is kept is one of rates as they are."""
+    module = importlib.import_module("recurvature.training.two_step")
+    far = dataclasses.replace(start, x0=start.x0 + 3.0)
+    seen: dict[str, Any] = {}
+
+    def fitted(activity: Any, **options: Any) -> Any:
+        seen.update(options, largest=float(np.abs(np.asarray(activity.rates)).max()))
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "fit", lambda *_, **__: SimpleNamespace(network=far))
+    monkeypatch.setattr(module, "cornn_low_rank", fitted)
+    with pytest.raises(InterruptedError):
+        two_step(start, TASK, key=rc.key(1), steps=1, tune_steps=1, samples=SAMPLES, max_rank=3)
+    assert seen["largest"] > 1
+    assert seen["scale"] == 1

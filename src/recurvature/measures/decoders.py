@@ -98,14 +98,13 @@ def decode(
     check_count(splits=splits, trees=trees, **{f"bottlenecks: {b}": b for b in bottlenecks})
     if not bottlenecks or not decoders:
         raise InputError("`bottlenecks` and `decoders` must each name at least one.")
-    if max(bottlenecks) > min(x.shape[1], len(x) // 3):
-        raise InputError(
-            f"`bottlenecks` may reach {min(x.shape[1], len(x) // 3)} with these units and trials; got {bottlenecks}."
-        )
+    counts = np.bincount(y)
+    most = min(x.shape[1], int((counts // 3).sum()))
+    if max(bottlenecks) > most:
+        raise InputError(f"`bottlenecks` may reach {most} with these units and trials; got {bottlenecks}.")
     extra("sklearn")
     widest = np.asarray(bottlenecks)
     rows = [_one_split(x, y, classes, widest, decoders, trees, stream(key, f"split {k}")) for k in range(splits)]
-    counts = np.bincount(y)
     # a third of each class less the mean takes one degree of freedom
     status = np.where(widest >= counts.min() // 3, SINGULAR, OK).astype(np.int8)
     accuracy, information = (np.array([row[k] for row in rows]) for k in (0, 1))
@@ -185,6 +184,11 @@ def _one_split(
     # one column tells two classes apart
     wanted = np.eye(classes)[y] if classes > 2 else y[:, None].astype(float)
     moving = x[find].std(0) > 0
+    if moving.sum() < bottlenecks.max():
+        raise InputError(
+            f"only {moving.sum()} of the units change in some third of the trials: ask for at most as many components "
+            "in `bottlenecks`, or leave out units that hardly ever change."
+        )
     pls.fit(x[find][:, moving], wanted[find])
     scores = pls.transform(x[:, moving])
     accuracy, information = [], []

@@ -3,7 +3,7 @@ r"""The singular vectors of a weight matrix as activity sees it."""
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from recurvature._errors import InputError, check_shape
 
@@ -17,14 +17,16 @@ class WeightedSVD(NamedTuple):
     """Root mean square of the recurrent input along each."""
 
 
-def weighted_svd(activity: Float[Any, "sample r"], *factors: Float[Any, "..."]) -> WeightedSVD:
+def weighted_svd(activity: Num[Any, "sample r"], *factors: Float[Any, "..."]) -> WeightedSVD:
     r"""The left singular vectors of $WC^{1/2}$, $C = \langle rr^\top\rangle$ over samples of rates (docs eq. L.12).
 
     `factors` is either the matrix W (N, N), or two factors $L$, $R$ (N, K) of $W = LR^\top$, which is then never
     multiplied out: memory is that of the samples and 2NK. No mean is subtracted: a constant activity drives units too.
-    Raises `InputError` on shapes that do not fit and on activity that is not finite.
+    Whole numbers are taken for float64. Raises `InputError` on shapes that do not fit and on activity that is not
+    finite.
     """
     rates = np.asarray(activity)
+    rates = rates if np.issubdtype(rates.dtype, np.floating) else rates.astype(float)
     check_shape("activity", rates, (None, None))
     if not np.isfinite(rates).all() or not len(rates):
         raise InputError("`activity` must be rows of finite rates; got none, or some that are not finite.")

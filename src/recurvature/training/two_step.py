@@ -123,7 +123,8 @@ def two_step(
     goals = (least_accuracy * probe.score(full)[0], least_r2)
     index, status = _choose(scores, goals, asked=rank is not None)
     chosen = int(scores[index][0])
-    step = cornn_low_rank(activity, rank=chosen, ridge=ridge, bias=bias)
+    # rates as they are, whatever the start: the readout is one of those
+    step = cornn_low_rank(activity, rank=chosen, ridge=ridge, bias=bias, scale=1.0)
     one_step = eqx.tree_at(lambda n: (n.readout, n.x0), step.network, (full.readout, full.x0))
     one_step = _like(one_step, full)
     tuned = fit(

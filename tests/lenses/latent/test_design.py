@@ -1,5 +1,6 @@
 """Units by design, and the laws of how far sampled ones miss: closed forms, quadrature and plain Monte Carlo."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -135,6 +136,18 @@ def test_an_error_bar_says_whether_a_sign_is_known() -> None:
     np.testing.assert_allclose(found.standard_error, found.law, rtol=0.3, atol=1e-12)
 
 
+def test_a_rate_that_is_no_number_or_zero_is_not_decided() -> None:
+    m = np.array([1.0, 2.0, np.nan])
+    for pairs in ((m, np.ones(3)), (np.ones(3), np.ones(3))):
+        found = latent.growth_rate(*pairs)
+        assert found.statuses[found.status[0]] == "undecided"
+
+
+def test_single_precision_makes_no_statistics() -> None:
+    with jax.enable_x64(False), pytest.raises(ValueError, match="needs float64"):
+        latent.bistable_statistics((1000.0,))
+
+
 def test_wrong_signs_are_as_frequent_as_said() -> None:
     assert latent.sign_flip_probability(0.0) == 0
     wrong = products(np.random.default_rng(3), 4000, 100, 10.0, 1.0).mean(1) < 1
@@ -149,6 +162,7 @@ def test_wrong_signs_are_as_frequent_as_said() -> None:
         (lambda: latent.bistable_unit(10, slowness=-1.0, key=rc.key(0)), "`slowness` must be a finite"),
         (lambda: latent.bistable_unit(10**6, slowness=1.0, key=rc.key(0), method="least squares"), "at most 10000"),
         (lambda: latent.bistable_statistics((1.0,), phi="relu"), "`phi` must be one of tanh, erf"),
+        (lambda: latent.bit_memory(1, 10, key=rc.key(0), samples=-1), "`samples` must be a whole"),
         (lambda: latent.growth_rate_error(10, slowness=1.0, correlation=0.0), "`correlation` must lie in"),
         (lambda: latent.partial_observation_error(10, size=5, slowness=1.0), "`observed` must not exceed"),
         (lambda: latent.partial_observation_slope(1.0), "`share` must lie between"),

@@ -249,6 +249,19 @@ def test_the_sigmoid_that_made_the_numbers_is_found() -> None:
     np.testing.assert_allclose(np.mean([f.residual[0] for f in found]), 0.02 * np.sqrt(34 / 36), rtol=0.1)
 
 
+def test_restarts_that_differ_among_themselves_make_the_interval_as_wide_as_that() -> None:
+    """All strengths of a restart share its draw of drift: twelve points of a curve are one draw of its place."""
+    strengths, rng = np.logspace(-2, 1, 12), np.random.default_rng(6)
+    covered = 0
+    for _ in range(20):
+        places = 0.4 * np.exp(0.25 * rng.normal(size=3))
+        curves = np.stack([latent.drift_curve(strengths, place, 1.7, 1.0, 0.25) for place in places], axis=1)
+        found = latent.drift_tolerance(made_up(curves + 0.01 * rng.normal(size=(12, 3)), strengths))
+        covered += float(found.low[0]) < 0.4 < float(found.high[0])
+    # as above
+    assert covered >= 15
+
+
 def test_a_tolerance_outside_of_what_was_tested_says_so() -> None:
     strengths = np.logspace(-1, 0, 5)
     for place, words in ((0.02, "below"), (0.3, "inside"), (7.0, "above")):
@@ -265,6 +278,7 @@ def test_a_tolerance_outside_of_what_was_tested_says_so() -> None:
             lambda u: latent.drift_direction(u, "jacobian-orthogonal", key=rc.key(0), states=np.ones((30, 2))),
             "no direction",
         ),
+        (lambda u: latent.drift_direction(no_encoding(u), "tangential", key=rc.key(0)), "leaves no direction"),
         (lambda u: latent.resize(u, 10, key=rc.key(0)), "at least the unit's own 60"),
         (lambda u: latent.partial_encoding(u, 61), "at most 60"),
         (lambda u: latent.coding_groups(u, threshold=-0.1), "`threshold` must be"),
@@ -277,6 +291,11 @@ def test_a_tolerance_outside_of_what_was_tested_says_so() -> None:
 def test_what_makes_no_drift_is_refused(call, words: str, unit: latent.LatentUnit) -> None:
     with pytest.raises(InputError, match=words):
         call(unit)
+
+
+def no_encoding(unit: latent.LatentUnit) -> latent.LatentUnit:
+    """The same neurons, not read."""
+    return latent.from_encoding(unit.embedding, jnp.zeros_like(unit.encoding))
 
 
 def trials(unit: latent.LatentUnit) -> Trials:

@@ -25,6 +25,14 @@ def test_weighted_directions_are_the_eigenvectors_of_w_c_w(samples):
     np.testing.assert_allclose(overlap, 1, atol=1e-9)
 
 
+def test_counts_are_as_good_as_rates():
+    rng = np.random.default_rng(2)
+    counts, weight = rng.poisson(3.0, (30, 8)), rng.normal(size=(8, 8))
+    one, other = weighted_svd(counts, weight), weighted_svd(counts.astype(float), weight)
+    np.testing.assert_array_equal(one.strengths, other.strengths)
+    assert one.strengths[0] > 1
+
+
 def test_factors_and_their_product_have_the_same_directions():
     rng = np.random.default_rng(1)
     left, right, rates = rng.normal(size=(20, 3)), rng.normal(size=(20, 3)), rng.normal(size=(50, 20))
@@ -164,3 +172,6 @@ def test_mistakes_are_named(drive):
         latent.extract(network, drive, task=rc.tasks.TASKS["random-dots"]())
     with pytest.raises(InputError, match="`rank` must be at most 3"):
         latent.reduced(network, latent.extract(network, drive), 4)
+    smaller = latent.extract(dense_network(size=20), drive, ranks=(2,))
+    with pytest.raises(InputError, match=r"`extraction\.left` must have shape \(40, any\)"):
+        latent.reduced(network, smaller)

@@ -192,3 +192,10 @@ def test_labels_are_those_of_the_latent_variables(unit: latent.LatentUnit) -> No
     signs = np.sign(np.asarray(kappa))
     # three standard deviations on either side: 0.3 % wrong
     assert np.mean((signs[:, 0] != signs[:, 1]) == (np.asarray(labels) == 1)) > 0.99
+
+
+def test_responses_of_a_current_network_are_rates_too() -> None:
+    unit = latent.from_encoding(np.full((5, 1), 3.0), np.ones((1, 5)), form="current")
+    rates, _, kappa = latent.labelled_responses(unit, 20, key=rc.key(0), noise=0.0)
+    # one function by way of two libraries
+    np.testing.assert_allclose(rates[:, 0], np.tanh(3 * np.asarray(kappa)[:, 0]), rtol=1e-12)

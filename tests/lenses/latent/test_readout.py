@@ -237,3 +237,8 @@ def test_mistakes_are_named(unit, samples):
         latent.approximate(oscillator, samples, units=5, key=rc.key(0), ridge=-1.0)
     with pytest.raises(InputError, match="`held_out` must leave"):
         latent.approximate(oscillator, samples, units=5, key=rc.key(0), held_out=2.0)
+    with pytest.raises(InputError, match="finite"):
+        latent.approximate(lambda k, u: k / 0.0, samples, units=5, key=rc.key(0))
+    for output, where in ((lambda k: k / 0.0, samples), (lambda k: k, np.zeros((0, 2)))):
+        with pytest.raises(InputError, match="finite"):
+            latent.extend(unit.unit(), output, where)

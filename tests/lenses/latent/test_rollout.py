@@ -109,6 +109,14 @@ def test_what_leaves_the_box_is_said_to(pair: latent.LatentUnit) -> None:
     assert found.statuses[found.status[0]] == "left the domain"
 
 
+def test_what_starts_outside_of_the_box_is_said_to_have_left_it() -> None:
+    unit = latent.from_encoding(np.ones((1, 1)), np.zeros((1, 1)), dt=0.5)
+    series = latent.surrogate(unit, key=rc.key(0), reach=1.0, nodes=2)
+    # half of it is inside again after one step
+    found = latent.surrogate_rollout(series, np.zeros((2, 3), int), np.array([[1.1], [0.9]]))
+    assert [found.statuses[s] for s in found.status] == ["left the domain", "ok"]
+
+
 def test_infinitely_many_gaussian_neurons_have_a_closed_form() -> None:
     rng = np.random.default_rng(3)
     root = rng.normal(size=(6, 6))

@@ -58,8 +58,11 @@ def bistable_statistics(
 
     $\sigma_{mn} = 1+1/\beta$ fixes the rate at the origin; $\sigma_{mn}E[\phi'(\sigma_mz)] = 1$ puts the attractors at
     $\pm1$ (docs eq. L.41), and $\sigma_n = \sigma_{mn}/(\rho\sigma_m)$. Averages by a Gauss-Hermite rule.
+
+    Raises `ValueError` without 64-bit numbers.
     """
     check_choice("phi", phi, ODD)
+    require_float64(slowness=jnp.zeros(()))
     times = np.atleast_1d(np.asarray(slowness, np.float64))
     for time in times.tolist():
         check_slowness(time, correlation)

@@ -72,7 +72,11 @@ def drift_direction(
         if kind != "tangential":
             # once more: what rounding left inside is as small as the rounding of what is outside
             noise = noise - basis @ (basis.T @ noise)
-    return jnp.asarray(noise / np.sqrt(np.mean(noise**2, axis=0, keepdims=True)), float_dtype(unit.flow))
+    size = np.sqrt(np.mean(noise**2, axis=0, keepdims=True))
+    # what rounding leaves of normal numbers is no direction
+    if not (size > 1e-10).all():
+        raise InputError(f"`unit` leaves no direction of {kind} drift: its encoding is zero, or reads every direction.")
+    return jnp.asarray(noise / size, float_dtype(unit.flow))
 
 
 def _weighted_space(unit: LatentUnit, states: Any, inputs: Any) -> Float[np.ndarray, "n b"]:

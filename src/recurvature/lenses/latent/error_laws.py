@@ -175,8 +175,10 @@ def growth_rate(
         raise InputError(f"`observed` must lie in 2…{most}; got {counts.tolist()}.")
     rows = np.array([_observed(m[:count], n[:count], size) for count in counts.tolist()])
     rate, error, law = rows.T
-    cv = error / np.abs(rate)
-    status = np.where(cv > LARGEST_CV, UNDECIDED, DECIDED).astype(np.int8)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cv = error / np.abs(rate)
+    # NaN is not decided either
+    status = np.where(cv <= LARGEST_CV, DECIDED, UNDECIDED).astype(np.int8)
     return GrowthRate(counts, rate, error, law, cv, status, size)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from recurvature._errors import InputError, check_choice, check_count
+from recurvature._errors import InputError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.factors import Activity, Factors, factors_of
 from recurvature.lenses.latent.scoring import Judge, Score
@@ -124,6 +124,7 @@ def reduced(network: Network, extraction: Extraction, rank: int | None = None) -
     check_count(rank=wanted)
     if wanted > np.shape(extraction.left)[1]:
         raise InputError(f"`rank` must be at most {np.shape(extraction.left)[1]}, what was extracted; got {wanted}.")
+    check_shape("extraction.left", extraction.left, (leaky_of(network)[0].connectivity.size, None))
     normalisation: Any = extraction.normalisation
     left, right = (jnp.asarray(np.asarray(a)[:, :wanted]) for a in (extraction.left, extraction.right))
     return _with(network, LowRank(left, right, normalisation))

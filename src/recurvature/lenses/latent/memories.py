@@ -42,7 +42,7 @@ def bit_memory(
     Needs float64. `ridge`, in units of the mean square of the rates, trades accuracy against the length of the
     encoding, which is what noise and drift are multiplied with.
     """
-    check_count(bits=bits)
+    check_count(bits=bits, samples=samples)
 
     def target(kappa: np.ndarray, u: np.ndarray) -> np.ndarray:
         return np.where(u == 0, np.tanh(GAIN * kappa) / np.tanh(GAIN), DRIVE * u)
@@ -67,6 +67,7 @@ def line_memory(
     exact. Without a pulse the sum stays, which is what delayed addition asks for. Needs float64.
     """
     check_positive(dt=dt, reach=reach)
+    check_count(samples=samples)
     drive = _generator(key, "sampled pulse sizes").uniform(-1.0, 1.0, (samples, 1))
     target = lambda kappa, u: kappa + u / dt  # noqa: E731
     return _fitted(1, size, target, drive, reach, key=key, dt=dt, tuning=tuning, samples=samples, ridge=ridge)

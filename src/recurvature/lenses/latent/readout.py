@@ -129,7 +129,9 @@ def _targets(
     values, along = (np.asarray(a, float) for a in _traced(unit, output, kappa, u))
     if values.ndim != 2:
         raise InputError(f"`output` must give a vector for every κ; got shape {values.shape[1:]}.")
-    return values, values + unit.flow.tau * along if leaking else values
+    # infinite ones are refused where they are fitted
+    with np.errstate(invalid="ignore"):
+        return values, values + unit.flow.tau * along if leaking else values
 
 
 def extended_unit(unit: LatentUnit, extension: Extension) -> LatentUnit:

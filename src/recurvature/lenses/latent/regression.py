@@ -15,6 +15,10 @@ def ridge_rows(
     """
     if not (np.isfinite(ridge) and ridge >= 0):
         raise InputError(f"`ridge` must be a finite number of at least 0; got {ridge!r}.")
+    if not len(rates) or not (np.isfinite(rates).all() and np.isfinite(wanted).all()):
+        raise InputError(
+            "what is fitted must be finite at one sample or more: look at the samples and at the function."
+        )
     left, strengths, right = np.linalg.svd(rates, full_matrices=False)
     floor = strengths.max(initial=0) * max(rates.shape) * np.finfo(rates.dtype).eps
     penalty = ridge * (rates**2).sum() / rates.shape[1]

@@ -41,6 +41,6 @@ def labelled_responses(
     moved = signs[:, :1] if rule == "shift" else signs
     kappa = generator.standard_normal((trials, rank))
     kappa[:, : moved.shape[1]] += shift * moved
-    rates = np.asarray(unit.lift(jnp.asarray(kappa, dtype))) + noise * generator.standard_normal((trials, size))
+    rates = np.asarray(unit.rates(jnp.asarray(kappa, dtype))) + noise * generator.standard_normal((trials, size))
     labels = signs[:, 0] > 0 if rule == "shift" else signs.prod(1) < 0
     return jnp.asarray(rates, dtype), jnp.asarray(labels, jnp.int32), jnp.asarray(kappa, dtype)

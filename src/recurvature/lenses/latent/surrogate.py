@@ -120,7 +120,7 @@ def surrogate_rollout(
         raise InputError(f"`level` must name one of {len(np.asarray(series.levels))} levels; got {which.max()}.")
     coefficients = jnp.asarray(series.coefficients)
     found = np.asarray(_follow(coefficients, jnp.asarray(which), kappa, series.reach, series.alpha))
-    inside = (np.abs(found) <= series.reach).all((1, 2))
+    inside = (np.abs(found) <= series.reach).all((1, 2)) & (np.abs(np.asarray(kappa)) <= series.reach).all(1)
     status = np.where(np.isfinite(found).all((1, 2)), np.where(inside, OK, LEFT_DOMAIN), NON_FINITE).astype(np.int8)
     time = (np.arange(which.shape[1]) + 1) * series.dt
     return LatentTrajectory(time, found, status, series.neurons, "chebyshev series", SURROGATE_STATUS)

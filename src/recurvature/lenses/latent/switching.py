@@ -124,6 +124,7 @@ def switching_unit(
     check_positive(dt=dt, tau=tau)
     share, a, b = dt / tau, np.asarray(matrices, float), np.asarray(offsets, float)
     check_shape("offsets", b, (None, None))
+    check_shape("embedding", embedding, (None, None))
     units, rank = np.shape(embedding)
     driven = np.zeros((rank, 0)) if input_weights is None else np.asarray(input_weights, float) / share
     offset = np.zeros(units) if baseline is None else np.asarray(baseline, float)

@@ -21,8 +21,10 @@ TOLERANCE_STATUS = ("inside", "below the tested strengths", "above the tested st
 class DriftTolerance(AbstractResult):
     r"""$\delta_\mathrm{tol}$ and steepness $s$ of $c + (a_0-c)/(1+(\delta/\delta_\mathrm{tol})^s)$ for each kind.
 
-    `baseline` $a_0$ is the accuracy without drift, measured; `chance` $c$ is $2^{-K}$. `low` and `high` are where the
-    profile of the sum of squares rises by what an F test at 95 % allows; infinite or zero where it never does.
+    `baseline` $a_0$ is the accuracy without drift, measured; `chance` $c$ is $2^{-K}$. `low` and `high` hold two
+    intervals at 95 %: where the profile of the sum of squares stays within what an F test allows, and, of two restarts
+    or more, a t interval from fits to each alone, since all strengths of a restart share its drift. They are zero or
+    infinite where an end was not found.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (DINC,)
@@ -86,14 +88,7 @@ def _fit(
     span = np.log(strength[-1] / strength[0])
     places = np.linspace(np.log(strength[0]) - span, np.log(strength[-1]) + span, PLACES)
     limits = places[0], places[-1]
-    losses = _losses(strength, table, places, baseline, chance)
-    row, column = np.unravel_index(losses.argmin(), losses.shape)
-    best = scipy.optimize.least_squares(
-        lambda p: (table - drift_curve(strength, np.exp(p[0]), np.exp(p[1]), baseline, chance)[:, None]).ravel(),
-        (places[row], np.log(STEEPNESS[column])),
-        bounds=((limits[0], np.log(STEEPNESS[0])), (limits[1], np.log(STEEPNESS[-1]))),
-    )
-    place, loss = float(best.x[0]), 2 * float(best.cost)
+    place, steepness, loss = _best(strength, table, places, baseline, chance)
     free = table.size - 2
     # a floor for accuracies that a sigmoid meets exactly: a count of steps is no finer than that
     allowed = (loss + table.size * 1e-6) * (1 + scipy.stats.f.ppf(0.95, 1, free) / free)
@@ -103,9 +98,31 @@ def _fit(
         inside = places[_losses(strength, table, places, baseline, chance).min(1) <= allowed]
         low, high = min([place, *inside]), max([place, *inside])
         places = np.linspace(low - span / 40, high + span / 40, PLACES)
+    if table.shape[1] > 1:
+        alone = [_best(strength, one[:, None], np.linspace(*limits, PLACES), baseline, chance)[0] for one in table.T]
+        reach = float(scipy.stats.t.ppf(0.975, len(alone) - 1) * np.std(alone, ddof=1) / np.sqrt(len(alone)))
+        low, high = min(low, place - reach), max(high, place + reach)
     ends = np.exp(low) if low > limits[0] else 0.0, np.exp(high) if high < limits[1] else np.inf
     rest = float(np.sqrt(loss / table.size))
-    return float(np.exp(place)), float(ends[0]), float(ends[1]), float(np.exp(best.x[1])), rest
+    return float(np.exp(place)), float(ends[0]), float(ends[1]), float(np.exp(steepness)), rest
+
+
+def _best(
+    strength: Float[np.ndarray, " s"],
+    table: Float[np.ndarray, "s restart"],
+    places: Float[np.ndarray, " p"],
+    baseline: float,
+    chance: float,
+) -> tuple[float, float, float]:
+    """Place and steepness, as logarithms, of the least sum of squares, and that sum."""
+    losses = _losses(strength, table, places, baseline, chance)
+    row, column = np.unravel_index(losses.argmin(), losses.shape)
+    best = scipy.optimize.least_squares(
+        lambda p: (table - drift_curve(strength, np.exp(p[0]), np.exp(p[1]), baseline, chance)[:, None]).ravel(),
+        (places[row], np.log(STEEPNESS[column])),
+        bounds=((places[0], np.log(STEEPNESS[0])), (places[-1], np.log(STEEPNESS[-1]))),
+    )
+    return float(best.x[0]), float(best.x[1]), 2 * float(best.cost)
 
 
 def _losses(
