@@ -86,6 +86,13 @@ def test_a_frozen_block_leaves_no_weighted_charge() -> None:
         ov.conserved(frozen)
 
 
+def test_the_gradient_of_flow_is_that_of_what_learns() -> None:
+    blocks = (0.5, 0.0, 1.0, 0.8)
+    flow = ov.flow(FILTER, some_overlaps(RANK1), duration=0.6, layout=RANK1, samples=6, blocks=blocks)
+    # before the first step the two are at one place
+    assert flow.gradient_norm[0] == pytest.approx(descended(ov.Rule(0.02, blocks=blocks)).gradient_norm[0], rel=1e-12)
+
+
 def test_what_carries_no_weights_has_no_matrix() -> None:
     with pytest.raises(InputError, match="do not carry the weights"):
         ov.conserved(descended(ov.Rule(0.02, noise=0.01)))

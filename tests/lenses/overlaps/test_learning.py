@@ -287,5 +287,10 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         ov.descend(FILTER, s, 0.1, steps=2)
     with pytest.raises(InputError, match="multiple of `every`"):
         ov.descend(FILTER, s, 0.1, steps=3, every=2, layout=RANK1)
+    for follow in (ov.flow, ov.control):
+        with pytest.raises(InputError, match=r"`duration` must be a finite number greater than 0; got -1.0"):
+            follow(FILTER, s, duration=-1.0, layout=RANK1)
+        with pytest.raises(InputError, match="`samples` must be a whole number of at least 1; got 0"):
+            follow(FILTER, s, duration=0.6, layout=RANK1, samples=0)
     with pytest.raises(InputError, match="`data` must have shape"):
         ov.descend(batch_loss(RANK1), s, 0.1, steps=3, layout=RANK1, data=jnp.zeros((2, 1, 5, 2)))

@@ -89,6 +89,10 @@ def test_noise_on_targets_is_added_where_it_says() -> None:
             lambda: ov.in_turn(NETWORKS["first"], [ov.Phase(FILTER, RATE, 50)], layout=RANK1, records=6),
             "`records` = 6 must divide the steps of every phase; got 50",
         ),
+        (
+            lambda: ov.in_turn(NETWORKS["first"], [ov.Phase(FILTER, RATE, 6)], layout=RANK1, records=0),
+            "`records` must be a whole number of at least 1; got 0",
+        ),
         (lambda: ov.Phase(FILTER, RATE, 0), "`steps` must be a whole number of at least 1"),
         (lambda: ov.Phase(FILTER, RATE, 6, noise=-1.0), "`noise` must be a finite number of at least 0"),
         (
@@ -243,6 +247,19 @@ def test_a_trace_in_invisible_overlaps_alone_tells_the_first_task() -> None:
     few = dataclasses.replace(found, matrix=matrix[:2], loss=np.asarray(found.loss)[:2])
     with pytest.raises(InputError, match="at least 3 runs; got 2"):
         ov.tell_first_task(few, noise=0.1, key=rc.key(0))
+    with pytest.raises(InputError, match=r"`step` must lie in \[-14, 14\); got 14"):
+        ov.tell_first_task(found, noise=0.1, key=rc.key(0), step=14)
+    with pytest.raises(InputError, match=r"`shrinkage` must lie in \(0, 1\]; got 2.0"):
+        ov.tell_first_task(found, noise=0.1, key=rc.key(0), shrinkage=2.0)
+
+
+def test_noise_on_the_weights_is_in_the_overlaps_of_all_runs() -> None:
+    noisy = ov.Phase(FILTER, ov.Rule(RATE, noise=0.01), 6, "A")
+    starts = np.stack([some_overlaps(RANK1, seed) for seed in range(2)])
+    found = ov.histories((noisy, noisy), ov.Phase(FILTER, RATE, 6, "C"), starts, layout=RANK1, records=6)
+    alone = ov.descend(FILTER, starts[1], ov.Rule(RATE, noise=0.01), steps=6, layout=RANK1)
+    # sums of a batch in another order
+    np.testing.assert_allclose(found.matrix[1, 0, :7], alone.matrix, rtol=1e-11)
 
 
 def test_the_discriminant_is_that_of_another_package() -> None:

@@ -103,6 +103,7 @@ def in_turn(
     """
     if not phases:
         raise InputError("`phases` must hold at least one phase.")
+    check_count(records=records)
     for phase in phases:
         if phase.steps % records:
             raise InputError(f"`records` = {records} must divide the steps of every phase; got {phase.steps}.")

@@ -9,13 +9,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from recurvature._errors import InputError, check_count, check_positive
+from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
 from recurvature.lenses.overlaps.curriculum import Phase
-from recurvature.lenses.overlaps.descent import Rule, follow
+from recurvature.lenses.overlaps.descent import Propagator, Rule, current, follow
 from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, layout_of, to_pairs
 
 
@@ -129,7 +129,8 @@ def _all_runs(
 ) -> tuple[Any, Any]:
     def one(start: Any) -> tuple[Any, Any]:
         course = follow(loss, start, rule, layout, records, every, data)
-        return jax.vmap(lambda weights: weights.T @ start @ weights)(course.weights), course.loss
+        at = Propagator(course.weights, course.weights, spread=course.spread)
+        return jax.vmap(lambda each: current(start, each))(at), course.loss
 
     return jax.vmap(one)(starts)
 
@@ -159,8 +160,12 @@ def tell_first_task(
     it a classifier reads differences that no measurement could. `shrinkage` of the pooled covariance goes into a
     multiple of the identity. Raises `InputError` for fewer than three runs.
     """
-    check_positive(shrinkage=shrinkage)
     check_count(draws=draws)
+    if not 0 < shrinkage <= 1:
+        raise InputError(f"`shrinkage` must lie in (0, 1]; got {shrinkage!r}.")
+    records = len(told.count)
+    if not -records <= step < records:
+        raise InputError(f"`step` must lie in [-{records}, {records}); got {step}.")
     if not 0 <= noise < np.inf:
         raise InputError(f"`noise` must be a finite number of at least 0; got {noise!r}.")
     pairs, shown = told.pairs(step), told.visible

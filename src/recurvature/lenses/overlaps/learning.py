@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from recurvature._errors import InputError, check_count, check_shape
+from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.construct import assemble
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, check_overlaps, stability_margin
@@ -197,6 +197,8 @@ def flow(
     `duration` is rate times steps. Gradient descent of rate $\eta$ differs from it by $O(\eta)$: compare a network
     trained in steps with `descend`.
     """
+    check_positive(duration=duration, rtol=rtol)
+    check_count(samples=samples)
     start, which, dt = _start(overlaps, layout, dt)
     # rates as arrays: other rates are no other program
     rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0, blocks))
@@ -229,6 +231,8 @@ def control(
     It is what learning would be if the Gram matrix of docs eq. O.22 were the identity. The loss falls along it too,
     but invisible overlaps stand still and the matrix may cease to be one of scalar products.
     """
+    check_positive(duration=duration, rtol=rtol)
+    check_count(samples=samples)
     start, which, dt = _start(overlaps, layout, dt)
     rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0))
     times, matrices, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(True))
@@ -288,7 +292,8 @@ def _flowed(
     s = np.asarray(matrices)
     along = [loss_and_gradient(loss, matrix) for matrix in matrices]
     gamma = np.stack([g for _, g in along])
-    squares = np.trace(gamma @ s @ gamma, axis1=-1, axis2=-2)
+    free = np.asarray(Rule(1.0, tuple(rule.get("blocks", (1.0,) * 4))).factors(layout, float)) > 0
+    squares = np.diagonal(gamma @ s @ gamma, axis1=-1, axis2=-2)[:, free].sum(-1)
     # what the solver did not reach is not a number
     values = np.where(bool(solved), np.stack([value for value, _ in along]), np.nan)
     return _record(
