@@ -129,6 +129,8 @@ def test_a_branch_is_followed_from_loss_to_loss():
         (Bowls(jnp.ones((2, 3), int), jnp.ones(3, int)), {}, "no array of real numbers"),
         (bowls(2), {"steps": 0}, "`steps` must be a whole number"),
         (bowls(2), {"learning_rate": -1.0}, "`learning_rate` must be a finite number greater than 0"),
+        (bowls(2), {"last_rate": -1.0}, "`last_rate` is a share of the rate, from 0 to 1; got -1.0"),
+        (bowls(2), {"last_rate": float("nan")}, "`last_rate` is a share"),
         (bowls(2), {"chunk": 0}, "`chunk` must be a whole number"),
     ],
 )

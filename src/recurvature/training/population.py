@@ -107,6 +107,8 @@ def fit_population(
     """
     check_count(steps=steps, block=block)
     check_positive(learning_rate=learning_rate, clip_norm=clip_norm)
+    if not 0 <= last_rate <= 1:
+        raise InputError(f"`last_rate` is a share of the rate, from 0 to 1; got {last_rate!r}.")
     count = _count(population)
     check_count(chunk=count if chunk is None else chunk)
     chunk = min(count, chunk or count)
@@ -176,7 +178,9 @@ def _fit_chunk(
         report(Progress("training", step, steps, values))
     trained = eqx.combine(now.parameters, rest)
     zeroed = np.asarray(now.zeroed)
-    status = np.where(_finite_networks(now.parameters) & np.isfinite(losses[-1]), np.where(zeroed, ZEROED, TRAINED), 2)
+    status = np.where(
+        _finite_networks(now.parameters) & np.isfinite(losses[-1]), np.where(zeroed, ZEROED, TRAINED), NON_FINITE
+    )
     return trained, {"loss": np.stack(losses), "zeroed": zeroed, "status": status}
 
 

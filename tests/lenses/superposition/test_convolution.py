@@ -141,6 +141,15 @@ def test_branches_that_do_not_cross_are_no_transition():
         crossing(2, between=(0.6, 0.65), points=256, ages=12)
 
 
+def test_what_is_no_response_is_refused():
+    for response, options, message in (
+        (np.append(RESPONSE, np.nan), {}, "`response` must be finite"),
+        (RESPONSE, {"points": 16}, "`points` must be at least 32 for 6 ages; got 16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            rectified_loss(response, 2, 0.3, **options)
+
+
 def test_what_has_no_branch_is_refused():
     with pytest.raises(InputError, match="`branch` must be one of dense, sparse; got 'alternating'"):
         spiral_optimum(3, 0.1, "alternating")

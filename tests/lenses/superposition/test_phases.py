@@ -189,6 +189,7 @@ def test_a_logistic_gives_its_centre_back():
         (lambda c: branches({}, {}, 2), "branches need censuses"),
         (lambda c: branches({0.1: c}, {0.1: c}, 7), r"`delay` must be one of \[2, 3\]; got 7"),
         (lambda c: census(c.population, recall_loss(0.5, steps=3), key=rc.key(0)), "`delay` must be below"),
+        (lambda c: census(c.population, recall_loss(0.5), key=rc.key(0), repeats=1), "`repeats` must be at least 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(packed, call, message):

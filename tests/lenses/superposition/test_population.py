@@ -192,6 +192,11 @@ def test_memory_is_bounded_by_the_number_of_networks_at_once(kind):
         (lambda: recall_loss(0.0), r"`density` must lie in \(0, 1\]; got 0.0"),
         (lambda: recall_loss(1.5), r"`density` must lie in \(0, 1\]; got 1.5"),
         (lambda: expected_recall(sparse(0.5))(some("ssm")), "known for the kind `linear`; got 'ssm'"),
+        (
+            lambda: judge(recall_loss(0.5, steps=6), some("ssm", features=2), rc.key(0)),
+            "the loss is of 1 features, and the networks have 2",
+        ),
+        (lambda: expected_recall(sparse(0.5))(some("linear", features=2)), "the loss is of 1 features"),
         (lambda: random_population(2, delays=(), key=rc.key(0)), "`delays` must hold one or more"),
         (lambda: random_population(2, delays=(-1,), key=rc.key(0)), "`delay` must be a whole number"),
         (lambda: some("ssm").joined(some("linear")), "one kind and size"),

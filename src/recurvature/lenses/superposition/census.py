@@ -115,6 +115,8 @@ def census(population: Population, loss: RecallLoss | ExpectedLoss, *, key: PRNG
     `ExpectedLoss` needs no samples. Networks go through in portions that fit into a gigabyte.
     """
     check_count(repeats=repeats)
+    if repeats < 2 and isinstance(loss, RecallLoss):
+        raise InputError("`repeats` must be at least 2: one sample does not say how well it knows a loss.")
     losses, selection, power = _judged(population, loss, key, repeats)
     directions, projections = (np.asarray(part, float) for part in pulse_responses(population, population.longest + 2))
     readout = np.asarray(_readout_matrices(population))

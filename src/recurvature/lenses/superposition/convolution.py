@@ -10,7 +10,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._errors import InputError, NumericalError, check_choice, check_count
+from recurvature._errors import InputError, NumericalError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density
@@ -35,9 +35,15 @@ def rectified_loss(
     given, or any `Uniform` or `Levels`.
     """
     a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
+    check_shape("response", a, (None,))
     check_delay(delay, len(a))
     check_density(density)
     check_count(points=points)
+    if not np.isfinite(a).all():
+        raise InputError("`response` must be finite.")
+    # the grid has room for the steps at its ends, one for each age, and for as many in between
+    if points < 4 * (len(a) + 2):
+        raise InputError(f"`points` must be at least {4 * (len(a) + 2)} for {len(a)} ages; got {points}.")
     values, chances = _nodes(u)
     others = np.delete(a, delay)
     # all that can ever be positive together: who falls below its negative is silent, by how much does not matter

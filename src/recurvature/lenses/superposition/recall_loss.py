@@ -62,6 +62,7 @@ class RecallLoss(eqx.Module):
     def sample(self, population: Population, key: PRNGKey) -> Sample:
         """Loss and power of every network on one sample; for use inside a compiled program."""
         check_delay(population.longest, self.steps)
+        _check_features(population, self.importance)
         dtype, features = population.inputs.dtype, population.features
         gates = self.steps * features
         x = gated(key, (self.trials, gates), self.density, self.amplitude, dtype)
@@ -103,6 +104,14 @@ def recall_loss(
     check_count(steps=steps, trials=trials, features=features)
     u = Uniform() if amplitude is None else amplitude
     return RecallLoss(jnp.asarray(density, float), importances(importance, features), u, steps, trials, stationary)
+
+
+def _check_features(population: Population, importance: Float[Array, " o"]) -> None:
+    if population.features != len(importance):
+        raise InputError(
+            f"the loss is of {len(importance)} features, and the networks have {population.features}: make either with "
+            "the other's."
+        )
 
 
 def _windows(x: Float[Array, "trial time d"]) -> Float[Array, "window age d"]:
@@ -168,6 +177,7 @@ class ExpectedLoss(eqx.Module):
         if population.kind != "linear":
             raise InputError(f"the expected loss is known for the kind `linear`; got {population.kind!r}.")
         check_delay(population.longest, self.steps)
+        _check_features(population, self.importance)
         dtype, d = population.inputs.dtype, population.features
         directions = pulses(population, self.steps)
         age = jnp.arange(self.steps, dtype=jnp.int32)[:, None, None, None]
