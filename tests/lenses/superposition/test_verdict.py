@@ -29,6 +29,14 @@ def test_a_sparse_spiral_in_words():
     )
 
 
+def test_the_table_is_of_one_feature_in_two_units():
+    a = np.array([0.2, 0.5, 1.0, 0.6, 0.3])[:, None, None]
+    for units in (1, 3):
+        lines = verdict(geometry_of(a, np.ones((5, units, 1)), 2), density=0.1)
+        size = f"(units: {units}, features: 1)"
+        assert lines[-1] == f"The transition for a delay of 2 is not tabulated {size}: pass `critical`."
+
+
 def test_denser_delays_come_before_longer_ones():
     values = [TRANSITION[k] for k in sorted(TRANSITION)]
     assert values == sorted(values, reverse=True)

@@ -17,7 +17,7 @@ def verdict(geometry: Geometry, *, density: float | None = None, critical: float
     """What the numbers of a geometry say, a sentence or two to each recalled feature.
 
     With the `density` of the features, also on which side of the transition it is: `critical` is the density of the
-    transition, by default that of `TRANSITION` where it holds the delay.
+    transition, by default that of `TRANSITION` where it holds the delay, for one feature in two units.
     """
     lines = [_feature(geometry, i) for i in range(len(np.asarray(geometry.stored)))]
     more = ": they are superposed in time" if geometry.load > 1 else ""
@@ -44,9 +44,11 @@ def _feature(geometry: Geometry, i: int) -> str:
 
 def _side(geometry: Geometry, density: float, critical: float | None) -> str:
     check_density(density)
-    known = TRANSITION.get(geometry.delay) if critical is None else critical
+    _, units, features = np.shape(geometry.direction)
+    known = TRANSITION.get(geometry.delay) if critical is None and (units, features) == (2, 1) else critical
     if known is None:
-        return f"The transition for a delay of {geometry.delay} is not tabulated: pass `critical`."
+        size = f"units: {units}, features: {features}"
+        return f"The transition for a delay of {geometry.delay} is not tabulated ({size}): pass `critical`."
     check_positive(critical=known)
     side = "sparse" if density < known else "dense"
     return (
