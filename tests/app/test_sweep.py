@@ -111,6 +111,7 @@ def test_the_command_writes_a_diagram(tmp_path, monkeypatch):
         ({"densities": (0.5, 0.5)}, "`densities` must all be different"),
         ({"exact": True}, "`exact` needs the kind `linear`"),
         ({"kind": "quadratic"}, "'kind'"),
+        ({"samples": 1}, "'samples' should be greater than or equal to 2"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
@@ -130,3 +131,8 @@ def test_flags_go_on_top_of_the_file(tmp_path):
     file = tmp_path / "sweep.toml"
     file.write_text("seeds = 4\ndelays = [2, 3]\n")
     assert sweep_spec("recall", file, seeds=5, kind=None) == SweepSpec(seeds=5, delays=(2, 3))
+    # a file need not make sense without them: by itself this window is too short for the delays of the defaults
+    file.write_text("window = 6\n")
+    assert sweep_spec("recall", file, delays=(2, 3)) == SweepSpec(window=6, delays=(2, 3))
+    with pytest.raises(InputError, match=r"sweep.toml, with the options on top: `window` must exceed"):
+        sweep_spec("recall", file)

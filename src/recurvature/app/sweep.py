@@ -16,7 +16,7 @@ from recurvature.app.pictures import root
 from recurvature.app.report import picture
 from recurvature.app.run import Run, files, finish, write_run
 from recurvature.app.terminal import progress
-from recurvature.io.specs import SweepSpec, parse, read_toml
+from recurvature.io.specs import SweepSpec, parse, toml_table
 from recurvature.lenses.superposition import Transition
 from recurvature.tasks.recall import SUPERPOSITION
 
@@ -26,8 +26,10 @@ TASKS = ("recall",)
 def sweep_spec(task: str, file: Path | None, **flags: Any) -> SweepSpec:
     """The spec in `file`, if there is one, with every flag that was given on top of it."""
     check_choice("TASK", task, TASKS)
-    values = read_toml(file, SweepSpec).model_dump(exclude_unset=True) if file else {}
-    return parse(SweepSpec, values | {name: v for name, v in flags.items() if v is not None}, "the settings")
+    given = {name: v for name, v in flags.items() if v is not None}
+    if file is None:
+        return parse(SweepSpec, given, "the settings")
+    return parse(SweepSpec, toml_table(file) | given, f"{file}, with the options on top")
 
 
 def numbers_of(text: str | None, name: str, kind: type) -> tuple[Any, ...] | None:

@@ -74,7 +74,7 @@ class SweepSpec(Spec):
     window: Count = 40
     stationary: bool = True
     exact: bool = False
-    samples: Count = 100
+    samples: typing.Annotated[int, pydantic.Field(ge=2, strict=True)] = 100
     branch_steps: typing.Annotated[int, pydantic.Field(ge=0, strict=True)] = 600
     branch_ratio: typing.Annotated[float, pydantic.Field(gt=1)] = 1.1
     seed: typing.Annotated[int, pydantic.Field(ge=0, strict=True)] = 0
@@ -118,11 +118,15 @@ def json_table(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_toml(path: str | Path, model: type[S]) -> S:
     """The TOML file at `path` as a `model`. Raises `InputError` where the file or a key in it cannot be used."""
+    return parse(model, toml_table(path), str(path))
+
+
+def toml_table(path: str | Path) -> dict[str, Any]:
+    """What the TOML file at `path` holds. Raises `InputError` where it cannot be read."""
     path = Path(path)
     data = read_bytes(path)
     with decoding(path, "a TOML file", "Correct that line."):
-        table = tomllib.loads(data.decode())
-    return parse(model, table, str(path))
+        return tomllib.loads(data.decode())
 
 
 _ROOTS = (

@@ -65,8 +65,11 @@ class FlipFlop(AbstractTask):
             raise InputError(f"`chance` of a pulse at a step must lie between 0 and 1; got {self.chance!r}.")
         if self.gaps is not None:
             check_kind("gaps", self.gaps, tuple, "pass a pair (shortest, longest)")
-            shortest, longest = whole_steps(self.dt, shortest_gap=self.gaps[0], longest_gap=self.gaps[-1])
-            if len(self.gaps) != 2 or shortest > longest:
+            ordered = len(self.gaps) == 2
+            if ordered:
+                shortest, longest = whole_steps(self.dt, shortest_gap=self.gaps[0], longest_gap=self.gaps[1])
+                ordered = shortest <= longest
+            if not ordered:
                 raise InputError(f"`gaps` must be a pair (shortest, longest); got {self.gaps}.")
         if self._longest_wait > self.steps:
             raise InputError(
