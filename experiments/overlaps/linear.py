@@ -92,13 +92,14 @@ def filter_is_learned(lab: Lab) -> Measured:
     wanted = {"z·m": 1.0, "v·u": recurrence}
     far = [abs(row[name] - value) for row in rows.values() for name, value in wanted.items()]
     far += [abs(row["z·u"] * row["v·m"] - recurrence) for row in rows.values()]
-    # of the first tenth of the steps, before anything is learned but the amplitude: the loss stands still, then falls
-    fall = np.abs(np.diff(np.log(np.abs(losses[losses > 1e-6]))))
+    # per record; the plateau comes before the drop, and not as the loss runs out
+    fall = np.abs(np.diff(np.log(losses[losses > 1e-6])))
+    plateau = fall[: fall.argmax() + 1].min()
     return Measured(
         {
             "largest_error_of_the_response": max(row["error"] for row in rows.values()),
             "largest_error_of_function": max(far),
-            "slowest_over_fastest_fall": float(fall.min() / fall.max()),
+            "plateau_over_drop": float(plateau / fall.max()),
         },
         rows,
         results,

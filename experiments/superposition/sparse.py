@@ -160,6 +160,7 @@ def phases_meet_in_a_jump(lab: Lab) -> Measured:
         "smallest_sparse_turn": float(angle[:, 1].min()),
         "smallest_jump_of_order_parameter": float((psi[:, 1] - psi[:, 0]).min()),
         "smallest_drop_of_radius": float((radius[:, 0] - radius[:, 1]).min()),
+        "largest_drop_of_radius": float((radius[:, 0] - radius[:, 1]).max()),
         "largest_rise_with_delay": float(np.diff(densities).max()),
     }
     return Measured(values, {"radius": radius.tolist()}, {f"crossing-{delay}": one for delay, one in found.items()})
