@@ -154,7 +154,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def unit(samples):
-    """Sixty units that oscillate on five time constants."""
+    """A hundred units that oscillate on five time constants."""
     return latent.approximate(oscillator, samples, units=100, key=rc.key(1), slowness=5.0, gain=0.5)
 
 
