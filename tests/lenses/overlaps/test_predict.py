@@ -1,5 +1,6 @@
 """A forecast of training is held against training; what history left behind is what the forecast depends on."""
 
+import importlib
 from typing import Any
 
 import equinox as eqx
@@ -104,6 +105,21 @@ def test_history_shows_in_the_future_alone() -> None:
     assert again.hidden == 0
     np.testing.assert_allclose(left.balanced[left.visible], left.overlaps[left.visible], rtol=0, atol=1e-14)
     assert np.abs(left.balanced - left.overlaps).max() > 0.1
+
+
+def test_traces_look_as_deep_as_the_case_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def reach(matrix: Any, **options: Any) -> None:
+        asked.append(options["depth"])
+        raise InterruptedError
+
+    monkeypatch.setattr(importlib.import_module("recurvature.lenses.overlaps.traces"), "reach", reach)
+    plain, wide = (ov.Layout(1, rank, 1) for rank in (1, 2))
+    for layout, phi in ((plain, "identity"), (plain, "erf"), (wide, "identity")):
+        with pytest.raises(InterruptedError):
+            ov.traces(ov.describe(np.eye(layout.size), layout, units=30, phi=phi))
+    assert asked == [2, 3, 3]
 
 
 def test_balance_under_unequal_rates_is_kept_by_flow() -> None:

@@ -62,15 +62,16 @@ class Traces(AbstractResult):
         return float(np.sqrt((np.asarray(self.spectrum) ** 2).sum()))
 
 
-def traces(source: Network | Overlaps, *, depth: int = 2) -> Traces:
+def traces(source: Network | Overlaps, *, depth: int | None = None) -> Traces:
     r"""What the training of a network left behind: a network with the same function may have other futures.
 
-    `depth` is that of the brackets which count dimensions; 3 costs more, and is where rank 2 and nonlinear units no
-    longer grow.
+    `depth` is that of the brackets which count dimensions; None takes 2 for linear units of rank 1 with one input
+    and output, and 3 otherwise, which costs more and is where the count stops to grow for rank 2 and nonlinear units.
     """
     found = source if isinstance(source, Overlaps) else extract(source)
     layout, matrix = found.layout, np.asarray(found.matrix, float)
     linear = found.regime == "linear"
+    depth = (2 if linear and layout.size == 4 else 3) if depth is None else depth
     around, kept = (
         reach(matrix, layout=layout, regime="linear" if linear else "gaussian", depth=depth),
         invariants(found),
