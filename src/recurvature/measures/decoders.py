@@ -131,8 +131,8 @@ def fisher_information(
 ) -> float:
     r"""$d'^2 = (w^\top\Delta\mu)^2/\sigma^2$ on trials that did not choose $w = \Sigma^{-1}\Delta\mu$ (docs eq. L.63).
 
-    The variance is pooled over both classes; of more than two classes, the mean over their pairs. Squares of noisy means
-    are too large by about $1/n_a + 1/n_b$ for classes of $n_a$ and $n_b$ tested trials: nothing is taken off for it.
+    The variance is pooled over both classes; of more than two classes, the mean over their pairs. Squares of noisy
+    means are too large by about $1/n_a + 1/n_b$ for classes of $n_a$ and $n_b$ tested trials: nothing is taken off.
     """
     classes = np.unique(fitted_labels)
     found = []
