@@ -75,7 +75,7 @@ def current_variables_close(lab: Lab) -> Measured:
 
 
 def several_synapses_close(lab: Lab) -> Measured:
-    """A gain-modulated network of ranks 2 and 1, beside a recursion of its three variables."""
+    """A gain-modulated network of two synapses of rank 2, beside a recursion of its four variables."""
     sizes, rng = lab.settings.theorems, generator(lab, "synapses")
     n = sizes.units
     network = rc.cast(rc.systems.multi_synapse(n, inputs=2, outputs=1, key=lab.key, dt=STEP, rank=2, gain=4.0), float)
