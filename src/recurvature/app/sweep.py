@@ -94,7 +94,7 @@ def _cells(found: Transition) -> tuple[tuple[str, ...], ...]:
                 number(best) if np.isfinite(best) else "–",
                 _pair(found.interval[k]),
                 _pair(found.grid[k]),
-                number(float(found.susceptible[k])),
+                number(float(found.susceptible[k])) if np.isfinite(found.susceptible[k]) else "–",
                 _pair(found.coexistence[k]),
             )
         )

@@ -163,6 +163,14 @@ def test_a_phase_throughout_is_no_transition(packed):
     assert [found.statuses[s] for s in (*found.crossing_status, *found.best_of_n_status)] == ["not bracketed"] * 2
 
 
+def test_without_younger_ages_there_is_no_order_and_no_density_where_it_changes(crossed):
+    diagram, _ = crossed
+    none = dataclasses.replace(diagram, order_parameter=np.full_like(diagram.order_parameter, np.nan))
+    found = transition(none, key=rc.key(0), resamples=10)
+    assert np.isnan(none.susceptibility).all()
+    assert np.isnan([found.susceptible[0], found.steepest[0], found.best_of_n[0]]).all()
+
+
 def test_cells_whose_seeds_all_missed_the_better_branch_are_named(packed, crossed):
     diagram, _ = crossed
     better = {p: made_up(packed, 2.0, 0.5) for p in (0.25, 0.6)}

@@ -55,14 +55,23 @@ class PhaseDiagram(AbstractResult):
     @property
     def susceptibility(self) -> Float[np.ndarray, "density delay"]:
         r"""$\chi = n\,\mathrm{Var}\,\psi$ over the n seeds with finite numbers (docs eq. S.43)."""
-        psi = np.asarray(self.order_parameter)
-        return np.isfinite(psi).sum(2) * np.nanvar(psi, axis=2)
+        psi, mean = np.asarray(self.order_parameter), self._mean_order
+        # n times the variance is the sum of squares
+        squares = np.where(np.isfinite(psi), psi - mean[:, :, None], 0) ** 2
+        return np.where(np.isfinite(mean), squares.sum(2), np.nan)
 
     @property
     def steepness(self) -> Float[np.ndarray, "density delay"]:
         r"""$|d\langle\psi\rangle/d\log p|$ of the mean over seeds."""
-        mean = np.nanmean(np.asarray(self.order_parameter), axis=2)
-        return np.abs(np.gradient(mean, np.log(np.asarray(self.density)), axis=0))
+        return np.abs(np.gradient(self._mean_order, np.log(np.asarray(self.density)), axis=0))
+
+    @property
+    def _mean_order(self) -> Float[np.ndarray, "density delay"]:
+        r"""The mean of $\psi$ over seeds that have one; NaN where none has, as at a delay of 0."""
+        psi = np.asarray(self.order_parameter)
+        there = np.isfinite(psi)
+        count = there.sum(2)
+        return np.where(count > 0, np.where(there, psi, 0).sum(2) / np.maximum(count, 1), np.nan)
 
 
 def phase_diagram(cells: Mapping[float, Census]) -> PhaseDiagram:

@@ -76,12 +76,20 @@ def transition(
         interval=np.where(found[:, None], np.array(bounds), np.nan),
         grid=grid,
         best_of_n_status=np.where(found, FOUND, NOT_BRACKETED),
-        susceptible=density[diagram.susceptibility.argmax(0)],
-        steepest=density[diagram.steepness.argmax(0)],
+        susceptible=_largest(density, diagram.susceptibility),
+        steepest=_largest(density, diagram.steepness),
         resamples=resamples,
         missed=np.stack([_missed(diagram, k, followed.get(int(delay))) for k, delay in enumerate(delays)], axis=1),
         **_crossings([followed.get(int(delay)) for delay in delays]),
     )
+
+
+def _largest(
+    density: Float[np.ndarray, " density"], values: Float[np.ndarray, "density delay"]
+) -> Float[np.ndarray, " delay"]:
+    """The density at which each column is largest; NaN where it has no number."""
+    known = np.where(np.isfinite(values), values, -np.inf)
+    return np.where(np.isfinite(values).any(0), density[known.argmax(0)], np.nan)
 
 
 def _crossings(followed: list[Branches | None]) -> dict[str, Any]:
