@@ -56,7 +56,7 @@ def readout_equivalence(unit: LatentUnit, weight: Float[Any, "o n"]) -> ReadoutE
 
 
 class Extension(AbstractResult):
-    r"""Rows of an encoding that make outputs $y = g(\kappa)$ linear in the rates (docs eq. L.24, L.25)."""
+    r"""Rows of an encoding that make outputs $y = g(\kappa)$ linear in the rates (docs eq. L.24, L.83)."""
 
     citations: ClassVar[tuple[Citation, ...]] = (DINC,)
 
@@ -87,7 +87,8 @@ def extend(
     **Arguments**
 
     - `form`: `stable` fits $n_{K+1}\phi = g + \tau\,\partial g\,\dot\kappa$, so that $y - g$ fades as $e^{-t/\tau}$
-      (docs eq. L.24). `static` fits $n_{K+1}\phi = g$: $y$ is then $g$ seen through the leak, late by up to $\tau$. The
+      (docs eq. L.24); of a unit with a step, the finite difference for which it fades by $1-\alpha$ in every step,
+      inputs that change included (docs eq. L.83). `static` fits $n_{K+1}\phi = g$: $y$ is then $g$ seen through the leak, late by up to $\tau$. The
       neutral form of the paper, whose errors stay for ever, is `approximate` of $(\dot\kappa, \partial g\,\dot\kappa)$.
     - `ridge`: relative to the mean square of the rates.
 
@@ -101,7 +102,7 @@ def extend(
     none = np.zeros((len(kappa), unit.flow.input_size))
     u = jnp.asarray(none if inputs is None else inputs, kappa.dtype)
     check_shape("inputs", u, none.shape)
-    values, wanted = _targets(unit, output, kappa, u, form == "stable")
+    values, wanted = _targets(unit, output, kappa, u, leaking=form == "stable")
     rates = np.asarray(unit.rates(kappa, u), float)
     weight = ridge_rows(rates, wanted, ridge)
     left = np.abs(rates @ weight.T - wanted)
@@ -117,21 +118,29 @@ def extend(
 
 @eqx.filter_jit
 def _traced(unit: LatentUnit, output: Callable, kappa: Array, u: Array) -> tuple[Array, Array]:
+    r"""$g$, and what the leak needs beside it: $\tau\,\partial g\,\dot\kappa$, or its exact counterpart for a step."""
+    dt, tau = unit.dt, unit.flow.tau
+
     def one(k: Array, drive: Array) -> tuple[Array, Array]:
-        return jax.jvp(output, (k,), (unit.field(k, drive),))
+        move = unit.field(k, drive)
+        if dt is None:
+            value, along = jax.jvp(output, (k,), (move,))
+            return value, tau * along
+        value = output(k)
+        return value, (output(k + dt * move) - value) * (tau / dt)
 
     return jax.vmap(one)(kappa, u)
 
 
 def _targets(
-    unit: LatentUnit, output: Callable, kappa: Array, u: Array, leaking: bool
+    unit: LatentUnit, output: Callable, kappa: Array, u: Array, *, leaking: bool
 ) -> tuple[Float[np.ndarray, "sample o"], Float[np.ndarray, "sample o"]]:
-    values, along = (np.asarray(a, float) for a in _traced(unit, output, kappa, u))
+    values, rise = (np.asarray(a, float) for a in _traced(unit, output, kappa, u))
     if values.ndim != 2:
         raise InputError(f"`output` must give a vector for every κ; got shape {values.shape[1:]}.")
     # infinite ones are refused where they are fitted
     with np.errstate(invalid="ignore"):
-        return values, values + unit.flow.tau * along if leaking else values
+        return values, values + rise if leaking else values
 
 
 def extended_unit(unit: LatentUnit, extension: Extension) -> LatentUnit:
