@@ -88,8 +88,9 @@ def extend(
 
     - `form`: `stable` fits $n_{K+1}\phi = g + \tau\,\partial g\,\dot\kappa$, so that $y - g$ fades as $e^{-t/\tau}$
       (docs eq. L.24); of a unit with a step, the finite difference for which it fades by $1-\alpha$ in every step,
-      inputs that change included (docs eq. L.83). `static` fits $n_{K+1}\phi = g$: $y$ is then $g$ seen through the leak, late by up to $\tau$. The
-      neutral form of the paper, whose errors stay for ever, is `approximate` of $(\dot\kappa, \partial g\,\dot\kappa)$.
+      inputs that change included (docs eq. L.83). `static` fits $n_{K+1}\phi = g$: $y$ is then $g$ seen through the
+      leak, late by up to $\tau$. The neutral form of the paper, whose errors stay for ever, is `approximate` of
+      $(\dot\kappa, \partial g\,\dot\kappa)$.
     - `ridge`: relative to the mean square of the rates.
 
     Raises `InputError` for current networks, whose rates are functions of their variables already.
