@@ -15,6 +15,10 @@ from .settings import Lab
 
 KINDS = ("random", "orthogonal", "tangential")
 BITS = 3
+NOISE = 0.1
+"""Standard deviation of the noise inside the activation."""
+SMALL = 1000
+"""The largest number of neurons whose drift is drawn more often."""
 
 
 def memory(lab: Lab) -> latent.LatentUnit:
@@ -135,11 +139,12 @@ def _strengths(lab: Lab) -> np.ndarray:
 def _sweeps(lab: Lab) -> list[latent.DriftSweep]:
     """One sweep for every number of neurons: the memory, tiled, in float32."""
     how = lab.settings.drift
-    options: dict[str, Any] = {"restarts": how.restarts, "kinds": KINDS, "observed": how.units, "noise": 0.1}
+    options: dict[str, Any] = {"kinds": KINDS, "observed": how.units, "noise": NOISE}
 
     def one(size: int) -> latent.DriftSweep:
         unit = rc.cast(latent.tile(memory(lab), size // how.units), jnp.float32)
         more: dict[str, Any] = {
+            "restarts": how.restarts_of_small if size <= SMALL else how.restarts,
             "key": rc.stream(lab.key, f"sweep of {size}"),
             "report": lab.named(f"drift of {size} neurons"),
         }
@@ -149,13 +154,13 @@ def _sweeps(lab: Lab) -> list[latent.DriftSweep]:
 
 
 def _without_end(lab: Lab) -> float:
-    """Tolerated strength when every neuron has endless copies that drift apart; the blur by noise, 0.1, is left out."""
+    """Tolerated strength when every neuron has endless copies that drift apart, each with its own noise."""
     how, unit = lab.settings.drift, memory(lab)
     trials, strengths = _trials(lab), _strengths(lab)
     wanted, counts = np.sign(np.asarray(trials.targets)), np.asarray(trials.mask) > 0
     accuracy = []
     for strength in (0.0, *strengths.tolist()):
-        flow = Euler(latent.drift_limit(unit, strength), 0.5)
+        flow = Euler(latent.drift_limit(unit, strength, noise=NOISE), 0.5)
         network = Network(flow, LinearReadout(jnp.eye(BITS)), jnp.zeros(BITS))
         outputs = np.asarray(simulate(network, trials.inputs).outputs)
         accuracy.append(((wanted == 0) | (np.sign(outputs) == wanted)).all(-1)[counts].mean())
@@ -209,7 +214,7 @@ def tuning_changes_while_the_memory_lasts(lab: Lab) -> Measured:
     unit, key = latent.tile(memory(lab), sweep.neurons // how.units), rc.stream(lab.key, "groups")
     # on trials and under drift that did not choose the strength
     trials = rc.tasks.FlipFlop(bits=BITS, steps=how.steps).trials(rc.stream(key, "flip-flop"), how.trials)
-    options: dict[str, Any] = {"kinds": ("orthogonal",), "restarts": how.restarts, "noise": 0.1, "key": key}
+    options: dict[str, Any] = {"kinds": ("orthogonal",), "restarts": how.restarts, "noise": NOISE, "key": key}
     again = latent.drift_sweep(rc.cast(unit, jnp.float32), trials, np.array([strength]), **options)
     left = np.asarray(again.accuracy)[0].mean(-1)
     drift = latent.drift_direction(unit, "orthogonal", key=rc.stream(key, "restart 0"))

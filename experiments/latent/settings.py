@@ -41,6 +41,8 @@ class Drift(Spec):
     """Neurons of the memories that drift: multiples of `units`."""
     strengths: Count
     restarts: Count
+    restarts_of_small: Count
+    """Draws of drift at up to 1000 neurons, where they are cheap."""
     trials: Count
     steps: Count
     """Steps of a trial."""

@@ -39,6 +39,13 @@ def check_positive(**values: float) -> None:
             raise InputError(f"`{name}` must be a finite number greater than 0; got {value!r}.")
 
 
+def check_not_negative(**values: float) -> None:
+    """Raise unless every value is a finite number of at least 0."""
+    for name, value in values.items():
+        if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value >= 0):
+            raise InputError(f"`{name}` must be a finite number of at least 0; got {value!r}.")
+
+
 def check_count(**values: int) -> None:
     """Raise unless every value is a whole number of at least 1."""
     for name, value in values.items():

@@ -161,6 +161,10 @@ def test_wrong_signs_are_as_frequent_as_said() -> None:
     [
         (lambda: latent.bistable_unit(10, slowness=-1.0, key=rc.key(0)), "`slowness` must be a finite"),
         (lambda: latent.bistable_unit(10**6, slowness=1.0, key=rc.key(0), method="least squares"), "at most 10000"),
+        (
+            lambda: latent.bistable_unit(4, slowness=1.0, correlation=0.01, key=rc.key(1), method="rescaled"),
+            "too far to be rescaled",
+        ),
         (lambda: latent.bistable_statistics((1.0,), phi="relu"), "`phi` must be one of tanh, erf"),
         (lambda: latent.bit_memory(1, 10, key=rc.key(0), samples=-1), "`samples` must be a whole"),
         (lambda: latent.growth_rate_error(10, slowness=1.0, correlation=0.0), "`correlation` must lie in"),

@@ -283,9 +283,19 @@ def test_a_tolerance_outside_of_what_was_tested_says_so() -> None:
         (lambda u: latent.partial_encoding(u, 61), "at most 60"),
         (lambda u: latent.coding_groups(u, threshold=-0.1), "`threshold` must be"),
         (lambda u: latent.drifted(u, np.ones((3, 2)), 1.0), "`direction` must have shape"),
+        (lambda u: latent.drifted(u, np.full((60, 2), np.nan), 1.0), "`direction` must be finite"),
         (lambda u: latent.drift_tolerance(made_up(np.ones((2, 1)), np.array([1.0, 2.0]))), "4 strengths"),
         (lambda u: latent.drift_sweep(u, trials(u), np.array([0.2, 0.1]), key=rc.key(0)), "`strengths` must be"),
         (lambda u: latent.drift_sweep(u, trials(u), np.array([0.1]), key=rc.key(0), noise=-1.0), "`noise` must be"),
+        (lambda u: latent.drift_sweep(u, trials(u), np.array([0.1]), key=rc.key(0), kinds=()), "`kinds` must name"),
+        (
+            lambda u: latent.drift_sweep(u, trials(u), np.array([0.1]), key=rc.key(0), start=np.zeros((3, 2))),
+            "`start` must have shape",
+        ),
+        (
+            lambda u: latent.drift_sweep(u, trials(u), np.array([0.1]), key=rc.key(0), start=np.full((2, 2), np.nan)),
+            "`start` must be finite",
+        ),
     ],
 )
 def test_what_makes_no_drift_is_refused(call, words: str, unit: latent.LatentUnit) -> None:

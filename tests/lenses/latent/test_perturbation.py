@@ -173,7 +173,14 @@ def test_a_background_of_zero_is_the_unit(populations: latent.LatentUnit, corner
         (lambda u: latent.redundant_population(u, 3, key=rc.key(0), share=0.6), "`share` must be at most"),
         (
             lambda u: latent.background_sweep(u, np.array([-1.0]), key=rc.key(0), state=np.ones(2), pulse=np.zeros(80)),
-            "`ratios` must not be negative",
+            "`ratios` must be finite numbers",
+        ),
+        (lambda u: latent.on_background(u, float("nan"), key=rc.key(0)), "`ratio` must be a finite"),
+        (lambda u: latent.labelled_responses(u, 4, key=rc.key(0), noise=-0.1), "`noise` must be a finite"),
+        (lambda u: latent.labelled_responses(u, 4, key=rc.key(0), shift=float("inf")), "`shift` must be a finite"),
+        (
+            lambda u: latent.perturb(u, {"a": np.full(80, np.nan)}, rates=np.zeros(80), inputs=np.zeros((2, 2))),
+            "has length nan",
         ),
     ],
 )

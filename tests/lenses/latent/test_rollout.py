@@ -164,6 +164,24 @@ def test_error_functions_blur_to_error_functions() -> None:
     np.testing.assert_allclose(found, np.asarray(unit.encoding) @ blurred - 0.8, atol=1e-7)
 
 
+def test_drift_and_noise_of_endless_copies_blur_together() -> None:
+    """Variances add: each alone at the width of both is the same flow, and so is either with none of the other."""
+    unit, nothing = random_unit(60, 1, 1), jnp.zeros(1)
+    kappa = jnp.array([0.8])
+    both = velocity(latent.drift_limit(unit, 0.9, noise=0.5), kappa, nothing)
+    width = float(np.hypot(0.9 * 0.8, 0.5))
+    # the same nodes at the same width: rounding
+    np.testing.assert_allclose(velocity(latent.drift_limit(unit, width / 0.8), kappa, nothing), both, rtol=1e-12)
+    alone = latent.drift_limit(unit, 0.0, noise=width)
+    np.testing.assert_allclose(velocity(alone, kappa, nothing), both, rtol=1e-12)
+    # by quadrature of another kind: the trapezoidal rule over ten standard deviations, 10⁻¹² for an entire weight
+    z = np.linspace(-10, 10, 2001)
+    weight = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+    blurred = np.tanh(np.asarray(unit.currents(kappa, nothing))[:, None] + width * z) @ weight
+    # 60 nodes for tanh, whose poles are pi/2 over the width of 0.88 away: six digits
+    np.testing.assert_allclose(both, np.asarray(unit.encoding) @ blurred - 0.8, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -173,6 +191,7 @@ def test_error_functions_blur_to_error_functions() -> None:
         (lambda u: latent.surrogate(u, key=rc.key(0), levels=np.zeros((2, 2))), "`levels` must have shape"),
         (lambda u: latent.surrogate(rc.cast(u, jnp.float32), key=rc.key(0)), "needs float64"),
         (lambda u: latent.drift_limit(u, -1.0), "`strength` must be"),
+        (lambda u: latent.drift_limit(u, 1.0, noise=-0.1), "`noise` must be"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(call, words: str, pair: latent.LatentUnit) -> None:

@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_count, check_positive, check_shape
+from recurvature._errors import InputError, check_count, check_not_negative, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
@@ -82,6 +82,7 @@ def on_background(unit: LatentUnit, ratio: float, *, key: PRNGKey) -> Network:
 
     N × N, for the few hundred neurons of such an experiment. It reads the latent variables, $y = \mathbf Nr$.
     """
+    check_not_negative(ratio=ratio)
     alpha = step_share(unit)
     structured, noise = _weights(unit, key)
     flow = LeakyRate(
@@ -115,8 +116,8 @@ def background_sweep(
     alpha = step_share(unit)
     check_count(pulse_steps=pulse_steps, before=before, after=after, draws=draws)
     strong, dtype = np.atleast_1d(np.asarray(ratios, np.float64)), float_dtype(unit.flow)
-    if not (strong >= 0).all():
-        raise InputError(f"`ratios` must not be negative; got {strong.tolist()}.")
+    if not (np.isfinite(strong) & (strong >= 0)).all():
+        raise InputError(f"`ratios` must be finite numbers of at least 0; got {strong.tolist()}.")
     corner, current = jnp.asarray(state, dtype), jnp.asarray(pulse, dtype)
     check_shape("state", corner, (unit.connectivity.rank,))
     check_shape("pulse", current, (unit.connectivity.size,))

@@ -29,6 +29,8 @@ NODES = 180
 """Nodes of the Gauss-Hermite rule: averages of tanh are good to 1e-11 up to a standard deviation of 1.34."""
 ODD = ("tanh", "erf")
 """Activations with slope 1 at zero, odd and bounded: those that the design is for."""
+MOST_CORRECTED = 2.0
+"""How much longer rescaling may make an encoding. An overlap of half its mean is a draw of too few neurons."""
 Method = Literal["gaussian", "rescaled", "least squares"]
 METHODS: tuple[Method, ...] = ("gaussian", "rescaled", "least squares")
 
@@ -93,7 +95,8 @@ def bistable_unit(
       $\kappa+(\kappa-\kappa^3)/\beta$ for $|\kappa|\le1.5$. A few hundred neurons hold any slowness; `ridge` is in
       units of the mean square of the features, `correlation` is not used.
 
-    Raises `InputError` on a size below 1 or an unknown method, `ValueError` without 64-bit numbers.
+    Raises `InputError` on a size below 1, an unknown method, and a sample whose overlap is less than half of the wanted
+    one (`rescaled`); `ValueError` without 64-bit numbers.
     """
     check_count(size=size)
     check_choice("method", method, METHODS)
@@ -111,8 +114,19 @@ def bistable_unit(
     m = float(np.asarray(law.embedding_scale)[0]) * first
     n = float(np.asarray(law.encoding_scale)[0]) * (correlation * first + np.sqrt(1 - correlation**2) * second)
     if method == "rescaled":
-        n = n * ((1 + 1 / slowness) / np.mean(m * n))
+        n = n * _correction(m, n, slowness)
     return _unit(m, n, phi, dt)
+
+
+def _correction(m: Float[np.ndarray, " n"], n: Float[np.ndarray, " n"], slowness: float) -> float:
+    """What a sampled overlap is to be multiplied with; an overlap near zero or below cannot be put right that way."""
+    found, wanted = float(np.mean(m * n)), 1 + 1 / slowness
+    if not found > wanted / MOST_CORRECTED:
+        raise InputError(
+            f"`size` = {len(m)} neurons have an overlap of {found:.3g} where {wanted:.3g} is wanted, too far to be "
+            f"rescaled: sample more of them, at a higher `correlation`, or take method='least squares'."
+        )
+    return wanted / found
 
 
 def _unit(m: Float[np.ndarray, " n"], n: Float[np.ndarray, " n"], phi: str, dt: float | None) -> LatentUnit:

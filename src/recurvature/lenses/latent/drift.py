@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_choice, check_shape
+from recurvature._errors import InputError, check_choice, check_not_negative, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import float_dtype, require_float64
 from recurvature._result import AbstractResult, Citation, Values
@@ -106,6 +106,8 @@ def drifted(unit: LatentUnit, direction: Float[Any, "n k"], strength: float) -> 
     low = unit.connectivity
     given = jnp.asarray(direction, low.left.dtype)
     check_shape("direction", given, tuple(low.left.shape))
+    if not isinstance(given, jax.core.Tracer) and not np.isfinite(np.asarray(given)).all():
+        raise InputError("`direction` must be finite numbers; it has others.")
     moved = LowRank(low.left + strength * given, low.right, low.normalisation)
     return eqx.tree_at(lambda u: u.flow.connectivity, unit, moved)
 
@@ -168,8 +170,7 @@ def _deviation(
 
 def coding_groups(unit: LatentUnit, *, threshold: float = 0.3) -> Float[np.ndarray, " n"]:
     r"""The coding group of every neuron: bit $k$ is set where $|m_{ik}| >$ `threshold` (docs eq. L.61)."""
-    if not (np.isfinite(threshold) and threshold >= 0):
-        raise InputError(f"`threshold` must be a finite number of at least 0; got {threshold!r}.")
+    check_not_negative(threshold=threshold)
     large = np.abs(np.asarray(unit.embedding)) > threshold
     return (large * 2.0 ** np.arange(large.shape[1])).sum(1)
 

@@ -14,7 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_choice, check_count, check_shape
+from recurvature._errors import InputError, check_choice, check_count, check_not_negative, check_shape
 from recurvature._keys import PRNGKey, at_step, stream
 from recurvature._precision import float_dtype
 from recurvature._progress import Progress, Report, silent
@@ -94,7 +94,7 @@ def drift_sweep(
     check_count(restarts=restarts)
     scale = jnp.asarray(np.concatenate([[0.0], strong]), dtype)
     inputs = jnp.asarray(trials.inputs, dtype)
-    kappa = jnp.zeros((len(inputs), unit.connectivity.rank), dtype) if start is None else jnp.asarray(start, dtype)
+    kappa = _started(start, len(inputs), unit.connectivity.rank).astype(dtype)
     partial = None if observed is None else partial_encoding(unit, observed)
     scores = []
     for kind in kinds:
@@ -117,6 +117,14 @@ def drift_sweep(
         observed,
         float(noise),
     )
+
+
+def _started(start: Float[Any, "trial k"] | None, trials: int, rank: int) -> Float[Array, "trial k"]:
+    given = jnp.zeros((trials, rank)) if start is None else jnp.asarray(start)
+    check_shape("start", given, (trials, rank))
+    if not np.isfinite(np.asarray(given)).all():
+        raise InputError("`start` must be finite numbers; it has others.")
+    return given
 
 
 def in_blocks(
@@ -208,11 +216,12 @@ def _check(
     rank = unit.connectivity.rank
     check_shape("trials.inputs", trials.inputs, (None, None, unit.flow.input_size))
     check_shape("trials.targets", trials.targets, (*tuple(trials.inputs.shape[:2]), rank))
+    if not kinds:
+        raise InputError(f"`kinds` must name one kind of drift or more, of {', '.join(KINDS)}; got none.")
     for kind in kinds:
         check_choice("kinds", kind, KINDS)
     if strengths.ndim != 1 or not len(strengths) or not (np.diff(strengths, prepend=0.0) > 0).all():
         raise InputError(f"`strengths` must be positive and increase; got {strengths.tolist()}.")
-    if not (np.isfinite(noise) and noise >= 0):
-        raise InputError(f"`noise` must be a finite number of at least 0; got {noise!r}.")
+    check_not_negative(noise=noise)
     if not (np.asarray(trials.mask) > 0).any():
         raise InputError("`trials` score no step: their mask is zero. Draw longer trials.")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_shape
+from recurvature._errors import InputError, check_not_negative, check_shape
 from recurvature.lenses.latent.design import gauss_hermite
 from recurvature.lenses.latent.unit import LatentUnit
 from recurvature.systems.activations import Activation, activation
@@ -68,14 +68,16 @@ def gaussian_limit(unit: LatentUnit) -> GaussianFlow:
 class SmoothedFlow(AbstractFlow):
     r"""A unit of which every neuron stands for infinitely many that drift independently (docs eq. L.59).
 
-    $\tau\dot\kappa = -\kappa + \sum_i\mathbf N_iE_\xi\phi(m_i\cdot\kappa + \delta\lVert\kappa\rVert\xi + W_iu + b_i)$,
-    $\xi\sim\mathcal N(0,1)$: random drift of strength $\delta$ blurs tuning, and what survives it survives at any size.
+    $\tau\dot\kappa = -\kappa + \sum_i\mathbf N_iE_\xi\phi(m_i\cdot\kappa +
+    \sqrt{\delta^2\lVert\kappa\rVert^2 + \sigma^2}\,\xi + W_iu + b_i)$, $\xi\sim\mathcal N(0,1)$: random drift of strength
+    $\delta$, and noise $\sigma$ inside the activation, blur tuning; what survives that survives at any size.
     """
 
     network: LeakyRate
     encoding: Float[Array, "k n"]
     embedding: Float[Array, "n k"]
     strength: Float[Array, ""]
+    noise: Float[Array, ""]
     nodes: int = eqx.field(static=True, default=60)
 
     @property
@@ -100,20 +102,24 @@ class SmoothedFlow(AbstractFlow):
     def velocity(self, x: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
         r"""$(-\kappa + \mathbf NE_\xi\phi)/\tau$."""
         flow = self.network
-        square = x @ x
-        length = jnp.sqrt(jnp.where(square > 0, square, 1)) * (square > 0).astype(x.dtype)
+        variance = self.strength**2 * (x @ x) + self.noise**2
+        spread = jnp.sqrt(jnp.where(variance > 0, variance, 1)) * (variance > 0).astype(x.dtype)
         z, weights = (jnp.asarray(a, x.dtype) for a in gauss_hermite(self.nodes))
         currents = self.embedding @ x + flow.input_weights @ u + flow.bias
-        blur = (self.strength * length * z)[None, :]
+        blur = (spread * z)[None, :]
         blurred = activation(flow.phi)(currents[:, None] + blur) @ weights
         return (self.encoding @ blurred - x) / flow.tau
 
 
-def drift_limit(unit: LatentUnit, strength: float) -> SmoothedFlow:
-    """What random drift of a strength makes of a unit whose neurons are each copied without end."""
-    if not (np.isfinite(strength) and strength >= 0):
-        raise InputError(f"`strength` must be a finite number of at least 0; got {strength!r}.")
-    return SmoothedFlow(_rate(unit), unit.encoding, unit.embedding, jnp.asarray(strength, unit.embedding.dtype))
+def drift_limit(unit: LatentUnit, strength: float, *, noise: float = 0.0) -> SmoothedFlow:
+    """What random drift of a strength makes of a unit whose neurons are each copied without end.
+
+    `noise` is the standard deviation of independent noise inside the activation of every copy, as in `drift_sweep`.
+    """
+    check_not_negative(strength=strength, noise=noise)
+    dtype = unit.embedding.dtype
+    both = jnp.asarray(strength, dtype), jnp.asarray(noise, dtype)
+    return SmoothedFlow(_rate(unit), unit.encoding, unit.embedding, *both)
 
 
 def _rate(unit: LatentUnit) -> LeakyRate:

@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from recurvature._errors import check_choice, check_count
+from recurvature._errors import check_choice, check_count, check_not_negative
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import float_dtype
 from recurvature.lenses.latent.unit import LatentUnit
@@ -32,6 +32,7 @@ def labelled_responses(
       plane does better than chance, since both classes have the same mean.
     """
     check_count(trials=trials)
+    check_not_negative(shift=shift, noise=noise)
     check_choice("rule", rule, ("shift", "xor"))
     dtype, (size, rank) = float_dtype(unit.flow), unit.embedding.shape
     if rule == "xor":
