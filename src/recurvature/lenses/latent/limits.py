@@ -3,7 +3,6 @@ r"""Latent units of infinitely many neurons, as flows: jointly Gaussian weights,
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_not_negative, check_shape
@@ -69,8 +68,8 @@ class SmoothedFlow(AbstractFlow):
     r"""A unit of which every neuron stands for infinitely many that drift independently (docs eq. L.59).
 
     $\tau\dot\kappa = -\kappa + \sum_i\mathbf N_iE_\xi\phi(m_i\cdot\kappa +
-    \sqrt{\delta^2\lVert\kappa\rVert^2 + \sigma^2}\,\xi + W_iu + b_i)$, $\xi\sim\mathcal N(0,1)$: random drift of strength
-    $\delta$, and noise $\sigma$ inside the activation, blur tuning; what survives that survives at any size.
+    \sqrt{\delta^2\lVert\kappa\rVert^2 + \sigma^2}\,\xi + W_iu + b_i)$, $\xi\sim\mathcal N(0,1)$: random drift of
+    strength $\delta$, and noise $\sigma$ inside the activation, blur tuning; what survives that survives at any size.
     """
 
     network: LeakyRate
