@@ -1,6 +1,7 @@
 """One small demo for all tests of the app, in a process of its own with a compilation cache of its own."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -35,9 +36,26 @@ class Demo(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder` as `make` fills it, by the worker that comes first; the others wait for it."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            make(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache_home(shared_folder: Path) -> Path:
     """Where processes of this session keep their caches."""
-    return tmp_path_factory.mktemp("cache")
+    return made_once(shared_folder / "cache", lambda folder: None)
 
 
 @pytest.fixture(scope="session")
@@ -76,12 +94,17 @@ def here(monkeypatch: pytest.MonkeyPatch, cache_home: Path) -> Callable[..., Out
 
 
 @pytest.fixture(scope="session")
-def demo(command: Callable[..., Outcome], cache_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(command: Callable[..., Outcome], cache_home: Path, shared_folder: Path) -> Demo:
     """A demo small enough to share, through the command line."""
-    folder = tmp_path_factory.mktemp("demo") / "run"
-    done = command("demo", "--out", folder, "--steps", 20, "--hidden", 8, "--points", 3, "--json")
-    assert done.code == 0, done.err
-    return Demo(folder, json.loads(done.out), cache_home)
+
+    def make(folder: Path) -> None:
+        done = command("demo", "--out", folder / "run", "--steps", 20, "--hidden", 8, "--points", 3, "--json")
+        (folder / "said.json").write_text(done.out)
+        (folder / "error.txt").write_text(done.err if done.code else "")
+
+    folder = made_once(shared_folder / "demo", make)
+    assert (folder / "error.txt").read_text() == ""
+    return Demo(folder / "run", json.loads((folder / "said.json").read_text()), cache_home)
 
 
 ATTACK = "<script>alert(1)</script>"
@@ -97,10 +120,14 @@ def plain_weights(path: Path, **more: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="session")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def foreign(shared_folder: Path) -> Path:
     """The folder of an analysis, without a task, of a foreign file with a hostile name in it."""
-    folder = tmp_path_factory.mktemp("foreign")
-    net = plain_weights(folder / "own.npz", **{ATTACK: np.zeros(3)})
-    done = ended("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
-    assert done.code == 0, done.err
+
+    def make(folder: Path) -> None:
+        net = plain_weights(folder / "own.npz", **{ATTACK: np.zeros(3)})
+        done = ended("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
+        (folder / "error.txt").write_text(done.err if done.code else "")
+
+    folder = made_once(shared_folder / "foreign", make)
+    assert (folder / "error.txt").read_text() == ""
     return folder / "look"

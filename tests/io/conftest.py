@@ -15,13 +15,32 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.systems import ActivatedReadout, Network
+from recurvature.systems import (
+    ActivatedReadout,
+    FilteredLatentFlow,
+    LatentFlow,
+    LinearReadout,
+    MultiSynapseLatentFlow,
+    Network,
+)
 
 
 def activated(network: Network) -> Network:
     """The same network, read out under an activation, with a bias."""
     readout = ActivatedReadout(network.readout.weight, jnp.ones(network.readout.output_size), "softplus")  # type: ignore[attr-defined]
     return Network(network.system, readout, network.x0)
+
+
+def latent(constructor: str, latent_flow: Any) -> Callable[..., Network]:
+    """The latent variables of a low-rank flow as a network of their own."""
+
+    def make(size: int, **options: Any) -> Network:
+        flow: Any = rc.systems.CONSTRUCTORS[constructor](size, rank=2, dt=None, **options).system
+        system = latent_flow(flow)
+        seen = jax.eval_shape(system.rates, jnp.zeros(system.state_size)).shape[0]
+        return Network(system, LinearReadout(jnp.ones((1, seen))), jnp.zeros(system.state_size))
+
+    return make
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {
@@ -32,6 +51,9 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "lstm-stacked": lambda size, **o: rc.systems.lstm(size, layers=2, **o),
     "linear-activated-readout": lambda size, **o: activated(rc.systems.linear(size, **o)),
     "linear-low-rank": lambda size, **o: rc.systems.linear(size, rank=1, **o),
+    "latent": latent("leaky-rate", LatentFlow),
+    "latent-filtered": latent("leaky-current", lambda flow: FilteredLatentFlow(flow, jnp.arange(5.0))),
+    "latent-of-synapses": latent("multi-synapse", MultiSynapseLatentFlow),
 }
 
 
