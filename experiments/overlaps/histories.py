@@ -33,6 +33,11 @@ class Likeness(eqx.Module):
     pulse: int = eqx.field(static=True)
     """Steps of a pulse, and of the gap after it."""
 
+    @property
+    def phi(self) -> str:
+        """The nonlinearity of the units."""
+        return self.rule.phi
+
     def __call__(self, overlaps: Float[Array, "a a"], key: Any) -> Float[Array, ""]:
         """The loss of the overlaps on the inputs of a key."""
         x = self.inputs(key)

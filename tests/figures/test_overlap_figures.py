@@ -48,6 +48,7 @@ def learning(layout: ov.Layout, seed: int = 0, *, count: bool = True) -> ov.Lear
         dt=0.1,
         method="gradient descent",
         rule={},
+        closure="exact",
         dtype="float64",
     )
 
@@ -67,6 +68,7 @@ def course() -> ov.Curriculum:
         rank=1,
         inputs=1,
         phases=("A", "a task of a very long name", "A"),
+        closure="exact",
         conditions={},
     )
 
@@ -83,6 +85,7 @@ def perturbation() -> ov.Perturbation:
         outputs=1,
         rank=1,
         inputs=1,
+        closure="exact",
         conditions={},
     )
 
@@ -104,6 +107,7 @@ def trip() -> ov.RoundTrip:
         outputs=1,
         rank=1,
         inputs=1,
+        closure="exact",
         conditions={},
     )
 
@@ -120,6 +124,7 @@ def told() -> ov.Histories:
         rank=1,
         inputs=1,
         tasks=("A", "B", "C"),
+        closure="exact",
         conditions={},
     )
 

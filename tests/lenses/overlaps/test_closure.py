@@ -1,5 +1,6 @@
 """The Gaussian closure of nonlinear units: what of it is exact, what is not, and that it says so."""
 
+import dataclasses
 import functools
 
 import jax
@@ -13,6 +14,7 @@ import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
 from recurvature.lenses.overlaps.closure import excess_kurtosis, row_kurtosis
+from recurvature.lenses.overlaps.descent import closure_of
 
 SATURATED = ov.matrix(RANK1, {"z·m": 0.2, "z·u": 0.5, "v·m": 0.6, "v·u": 1.3, "m·u": 0.2}, diagonal=2.0)
 """Overlaps of a network whose units saturate."""
@@ -137,9 +139,25 @@ def test_learning_leaves_the_closure_and_is_seen_to() -> None:
     foretold = ov.closure(theta, pulses(), key=rc.key(1), learning=forecast)
     np.testing.assert_allclose(foretold.predicted_loss, forecast.loss, rtol=1e-10)
     assert foretold.energy_ratio[-1] > 1.1
+    # without units nothing of this is known, and the forecast says so
+    assert forecast.closure == "unchecked"
+    one_fails = dataclasses.replace(foretold, status=np.array([0, 0, 5, 0, 0, 0, 0], np.int8))
+    told = ov.checked(forecast, one_fails)
+    assert told.closure == "checked"
+    # what has been lost stays lost
+    assert [ov.STATUS[code] for code in told.status] == ["ok"] * 2 + ["not_gaussian"] * 5
+    with pytest.raises(InputError, match="`found` tests 1 records"):
+        ov.checked(forecast, seen(MANY))
     after = ov.closure(full.vectors[[0, -1]], pulses(), key=rc.key(1))
     assert ov.STATUS[after.status[-1]] == "not_gaussian"
     assert not after.trusted
+
+
+def test_a_course_of_overlaps_says_whether_it_assumed_anything() -> None:
+    assert closure_of(pulses("identity")) == "exact"
+    # one phase with nonlinear units is enough, and so is a caller who says that they are
+    assert closure_of(pulses("identity"), pulses()) == closure_of(pulses("identity"), regime="gaussian") == "unchecked"
+    assert {closure_of(pulses()), "exact", "checked"} == set(ov.CLOSURE)
 
 
 def test_weights_that_are_not_gaussian_are_called_so() -> None:

@@ -1,6 +1,7 @@
 """Learning in overlaps is learning of the network: to rounding, for any step size."""
 
 import functools
+import importlib
 from typing import Any
 
 import equinox as eqx
@@ -221,6 +222,19 @@ def test_flow_is_the_limit_of_small_steps(limit: ov.Learning) -> None:
     assert abs(np.log2(errors[0] / errors[1]) - 1) < 0.05
     # Richardson removes the first order
     assert errors[1] > 1e-4
+
+
+def test_another_duration_is_no_other_program(limit: ov.Learning, monkeypatch: pytest.MonkeyPatch) -> None:
+    def traced_again(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(
+        importlib.import_module("recurvature.lenses.overlaps.learning"), "symmetric_gradient", traced_again
+    )
+    half = ov.flow(FILTER, some_overlaps(RANK1), duration=0.3, layout=RANK1, samples=6, rtol=1e-9)
+    # it is the duration that was asked for: the same course, to the tolerance of either
+    np.testing.assert_allclose(half.time, limit.time / 2, rtol=1e-12)
+    np.testing.assert_allclose(half.matrix[::2], limit.matrix[:4], rtol=0, atol=1e-7)
 
 
 def test_flow_moves_the_overlaps_by_the_gram_matrix() -> None:

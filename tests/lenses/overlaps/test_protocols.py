@@ -36,6 +36,7 @@ def test_phases_in_turn_are_one_course() -> None:
     np.testing.assert_array_equal(course.matrix, np.concatenate([first.matrix, second.matrix]))
     np.testing.assert_array_equal(course.end(0), first.matrix[-1])
     assert course.phases == ("A", "B")
+    assert course.closure == first.closure == "exact"
     assert np.bincount(course.phase).tolist() == [7, 7]
     assert course.count[-1] == 90
     assert course.time[-1] == pytest.approx(60 * RATE + 30 * RATE / 2)

@@ -1,6 +1,7 @@
 """Overlaps: how gradient descent moves a low-rank network, and what it remembers unseen (arXiv 2605.04115)."""
 
 from recurvature.lenses.overlaps.closure import Closure as Closure
+from recurvature.lenses.overlaps.closure import checked as checked
 from recurvature.lenses.overlaps.closure import closure as closure
 from recurvature.lenses.overlaps.conditions import in_words as in_words
 from recurvature.lenses.overlaps.conditions import memory_conditions as memory_conditions
@@ -80,6 +81,7 @@ from recurvature.lenses.overlaps.response import kernel as kernel
 from recurvature.lenses.overlaps.response import respond as respond
 from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
+from recurvature.lenses.overlaps.status import CLOSURE as CLOSURE
 from recurvature.lenses.overlaps.status import STATUS as STATUS
 from recurvature.lenses.overlaps.traces import Traces as Traces
 from recurvature.lenses.overlaps.traces import balanced as balanced

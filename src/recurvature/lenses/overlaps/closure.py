@@ -1,5 +1,6 @@
 r"""How far nonlinear units are from the Gaussian closure: whether what the effective network says may be trusted."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -109,6 +110,23 @@ def closure(
         largest_kurtosis=float(largest_kurtosis),
         **found,
     )
+
+
+def checked(learning: Learning, found: Closure) -> Learning:
+    """`learning` with the verdicts of `closure(theta, loss, key=…, learning=learning)` in its status.
+
+    From the first record at which a test fails on, the status is `not_gaussian`: what has been lost stays lost. Raises
+    `InputError` where `found` is of other vectors or other records.
+    """
+    if found.columns != learning.columns or len(found.status) != len(learning.status):
+        raise InputError(
+            f"`found` tests {len(found.status)} records of the vectors {found.columns}, `learning` has "
+            f"{len(learning.status)} of {learning.columns}: make it by closure(theta, loss, key=…, learning=learning)."
+        )
+    status = np.asarray(learning.status)
+    lost = np.logical_or.accumulate(np.asarray(found.status) != OK)
+    verdicts = np.where(lost & (status != NON_FINITE), NOT_GAUSSIAN, status).astype(status.dtype)
+    return dataclasses.replace(learning, status=verdicts, closure="checked")
 
 
 def _verdicts(found: dict[str, np.ndarray], largest_defect: float, largest_kurtosis: float) -> Int[np.ndarray, " step"]:

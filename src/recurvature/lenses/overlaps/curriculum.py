@@ -15,7 +15,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
-from recurvature.lenses.overlaps.descent import Loss, Rule
+from recurvature.lenses.overlaps.descent import Loss, Rule, closure_of
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
 from recurvature.lenses.overlaps.learning import Learning, descend
 from recurvature.lenses.overlaps.losses import DataLoss, FilterLoss, NoisyTargets
@@ -69,6 +69,8 @@ class Curriculum(AbstractResult):
     rank: int
     inputs: int
     phases: tuple[str, ...]
+    closure: str
+    """Whether Gaussian weights were assumed: `exact`, or `unchecked` where units of any phase are nonlinear."""
     conditions: Conditions
 
     @property
@@ -161,6 +163,7 @@ def _joined(runs: list[Learning], phases: list[Phase], layout: Layout, regime: R
         rank=layout.rank,
         inputs=layout.inputs,
         phases=tuple(phase.name for phase in phases[: len(runs)]),
+        closure=closure_of(*(phase.loss for phase in phases), regime=regime),
         conditions=conditions,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from recurvature._errors import InputError, check_choice, check_positive
-from recurvature.lenses.overlaps.layout import Layout
+from recurvature.lenses.overlaps.layout import Layout, Regime
 
 Loss = Callable[..., Float[Array, ""]]
 """A function of the overlaps (P, P), and of one step's data where there are any."""
@@ -94,6 +94,17 @@ class Rule(eqx.Module):
         each = len(self.blocks) == layout.size
         chosen = [column if each else layout.block_of(column) for column in range(layout.size)]
         return jnp.stack([jnp.asarray(self.blocks[b], dtype) for b in chosen])
+
+
+def phi_of(loss: Loss) -> str:
+    """The nonlinearity for which a loss stands, where it says so: other than `identity` the Gaussian closure."""
+    return getattr(loss, "phi", "identity")
+
+
+def closure_of(*losses: Loss, regime: Regime = "linear") -> str:
+    """Of `status.CLOSURE` what a course of overlaps alone can say: `exact`, or `unchecked` for nonlinear units."""
+    linear = regime == "linear" and all(phi_of(loss) == "identity" for loss in losses)
+    return "exact" if linear else "unchecked"
 
 
 class Propagator(NamedTuple):

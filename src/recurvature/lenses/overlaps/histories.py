@@ -15,7 +15,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
 from recurvature.lenses.overlaps.curriculum import Phase
-from recurvature.lenses.overlaps.descent import Propagator, Rule, current, follow
+from recurvature.lenses.overlaps.descent import Propagator, Rule, closure_of, current, follow
 from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, layout_of, to_pairs
 
 
@@ -38,6 +38,8 @@ class Histories(AbstractResult):
     inputs: int
     tasks: tuple[str, ...]
     """Names of A, B and C."""
+    closure: str
+    """Whether Gaussian weights were assumed: `exact` or `unchecked`."""
     conditions: Conditions
     """Of the first run along A."""
 
@@ -98,6 +100,7 @@ def histories(
         rank=layout.rank,
         inputs=layout.inputs,
         tasks=(first[0].name, first[1].name, last.name),
+        closure=closure_of(*(phase.loss for phase in (*first, last)), regime=regime),
         conditions=memory_conditions(
             last.loss,
             matrix[0, 0, 0],

@@ -13,7 +13,15 @@ from recurvature._errors import InputError, check_count, check_positive, check_s
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.construct import assemble
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, check_overlaps, stability_margin
-from recurvature.lenses.overlaps.descent import Loss, Rule, follow, loss_and_gradient, symmetric_gradient
+from recurvature.lenses.overlaps.descent import (
+    Loss,
+    Rule,
+    closure_of,
+    follow,
+    loss_and_gradient,
+    phi_of,
+    symmetric_gradient,
+)
 from recurvature.lenses.overlaps.extract import stacked
 from recurvature.lenses.overlaps.layout import Layout, layout_of
 from recurvature.lenses.overlaps.status import classify_steps
@@ -27,6 +35,8 @@ class Learning(AbstractResult):
     of small steps), or `control: descent in the overlaps`, which no network follows (its propagator is NaN). Where it
     is learning `of the effective network`, units are nonlinear and the Gaussian closure stands for them: it says how
     learning begins, and drifts away from the network's own in a way that more units do not cure (docs eq. O.32).
+    `closure` is then `unchecked`, and `status` says no more than that numbers are finite, until `overlaps.checked` has
+    tried it on the units of a network (`status.CLOSURE`).
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
@@ -49,6 +59,7 @@ class Learning(AbstractResult):
     dt: float | None
     method: str
     rule: dict[str, Any]
+    closure: str
     dtype: str
 
     @property
@@ -108,10 +119,10 @@ def descend(
         np.asarray(course.norm),
         layout=which,
         dt=dt,
-        linear=_phi(loss) == "identity",
+        closure=closure_of(loss),
         count=count,
         time=(float(rule.rate) * count).astype(matrices.dtype),
-        method=_METHODS[rule.name] + ("" if _phi(loss) == "identity" else " of the effective network"),
+        method=_METHODS[rule.name] + ("" if phi_of(loss) == "identity" else " of the effective network"),
         rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
     )
 
@@ -122,11 +133,6 @@ _METHODS = {
     "tensor-adam": "Adam with one second moment per tensor",
     "polar": "descent along polar factors",
 }
-
-
-def _phi(loss: Loss) -> str:
-    """The nonlinearity for which a loss stands, where it says so: other than `identity` the Gaussian closure."""
-    return getattr(loss, "phi", "identity")
 
 
 def _carried(start: Float[np.ndarray, "a a"], weights: Float[np.ndarray, "step a a"]) -> Float[np.ndarray, "step a a"]:
@@ -156,7 +162,7 @@ def _record(
     *,
     layout: Layout,
     dt: float | None,
-    linear: bool,
+    closure: str,
     **options: Any,
 ) -> Learning:
     margin = stability_margin(matrices, layout, dt)
@@ -169,7 +175,8 @@ def _record(
         gradient_norm=norm,
         margin=margin.astype(matrices.dtype),
         smallest_eigenvalue=np.where(finite, smallest, np.nan).astype(matrices.dtype),
-        status=classify_steps(matrices, loss, margin, linear=linear),
+        status=classify_steps(matrices, loss, margin, linear=closure == "exact"),
+        closure=closure,
         columns=layout.columns,
         outputs=layout.outputs,
         rank=layout.rank,
@@ -200,9 +207,7 @@ def flow(
     check_positive(duration=duration, rtol=rtol)
     check_count(samples=samples)
     start, which, dt = _start(overlaps, layout, dt)
-    # rates as arrays: other rates are no other program
-    rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0, blocks))
-    times, weights, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(False))
+    times, weights, solved = _solved(loss, start, which, Rule(1.0, blocks), duration, samples, rtol, control=False)
     return _flowed(
         loss,
         jnp.asarray(_carried(np.asarray(start), np.asarray(weights))),
@@ -211,7 +216,7 @@ def flow(
         solved,
         which,
         dt,
-        "gradient flow" + ("" if _phi(loss) == "identity" else " of the effective network"),
+        "gradient flow" + ("" if phi_of(loss) == "identity" else " of the effective network"),
         {"blocks": list(blocks)},
     )
 
@@ -234,10 +239,25 @@ def control(
     check_positive(duration=duration, rtol=rtol)
     check_count(samples=samples)
     start, which, dt = _start(overlaps, layout, dt)
-    rule = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), Rule(1.0))
-    times, matrices, solved = _solve(loss, start, which, rule, duration, samples, rtol, control=jnp.array(True))
+    times, matrices, solved = _solved(loss, start, which, Rule(1.0), duration, samples, rtol, control=True)
     nowhere = jnp.full_like(matrices, jnp.nan)
     return _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
+
+
+def _solved(
+    loss: Loss,
+    start: Float[Array, "a a"],
+    layout: Layout,
+    rule: Rule,
+    duration: float,
+    samples: int,
+    rtol: float,
+    *,
+    control: bool,
+) -> tuple[Array, Array, Array]:
+    """`_solve` with every number an array: another rate, duration or tolerance is no other program."""
+    traced, *numbers = jax.tree.map(lambda value: jnp.asarray(value, start.dtype), (rule, duration, rtol))
+    return _solve(loss, start, layout, traced, samples, *numbers, control=jnp.array(control))
 
 
 @eqx.filter_jit
@@ -246,9 +266,9 @@ def _solve(
     start: Float[Array, "a a"],
     layout: Layout,
     rule: Rule,
-    duration: float,
     samples: int,
-    rtol: float,
+    duration: Float[Array, ""],
+    rtol: Float[Array, ""],
     *,
     control: Bool[Array, ""],
 ) -> tuple[Array, Array, Array]:
@@ -303,7 +323,7 @@ def _flowed(
         2 * np.sqrt(np.maximum(squares, 0)),
         layout=layout,
         dt=dt,
-        linear=_phi(loss) == "identity",
+        closure=closure_of(loss),
         count=np.zeros(len(times), int),
         time=np.asarray(times),
         method=method,

@@ -10,7 +10,7 @@ from recurvature._errors import InputError, NumericalError, check_positive
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
-from recurvature.lenses.overlaps.descent import Loss
+from recurvature.lenses.overlaps.descent import Loss, closure_of
 from recurvature.lenses.overlaps.extrapolate import extrapolate
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of, to_pairs
 from recurvature.lenses.overlaps.learning import Learning, _start, descend, flow
@@ -40,6 +40,8 @@ class RoundTrip(AbstractResult):
     outputs: int
     rank: int
     inputs: int
+    closure: str
+    """Whether Gaussian weights were assumed: `exact` or `unchecked`."""
     conditions: Conditions
 
     @property
@@ -108,6 +110,7 @@ def round_trip(
         outputs=which.outputs,
         rank=which.rank,
         inputs=which.inputs,
+        closure=closure_of(first, second, regime=kind),
         conditions=memory_conditions(
             first,
             np.asarray(start),

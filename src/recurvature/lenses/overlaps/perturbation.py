@@ -19,7 +19,7 @@ from recurvature.lenses.overlaps.coordinates import (
     gauge_with_charge,
     regauge,
 )
-from recurvature.lenses.overlaps.descent import Loss, Rule, symmetric_gradient
+from recurvature.lenses.overlaps.descent import Loss, Rule, closure_of, symmetric_gradient
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
 from recurvature.lenses.overlaps.learning import descend
 
@@ -47,6 +47,8 @@ class Perturbation(AbstractResult):
     outputs: int
     rank: int
     inputs: int
+    closure: str
+    """Whether Gaussian weights were assumed: `exact` or `unchecked`."""
     conditions: dict[str, Conditions]
     """Of every member."""
 
@@ -110,6 +112,7 @@ def perturb(
         outputs=layout.outputs,
         rank=layout.rank,
         inputs=layout.inputs,
+        closure=closure_of(loss, regime=regime),
         conditions={
             name: memory_conditions(
                 loss, matrix, run.matrix[-1], layout, regime=regime, data=datum, final_loss=np.asarray(run.loss)[-1:]

@@ -17,6 +17,16 @@ STATUS = ("ok", "unstable", "rank_deficient", "truncated", "non_finite", "not_ga
   may not be trusted (`closure`).
 """
 
+CLOSURE = ("exact", "unchecked", "checked")
+"""What overlaps stand on, in the field `closure` of results.
+
+- `exact`: linear units; nothing is assumed. A loss of your own says otherwise by an attribute `phi`.
+- `unchecked`: nonlinear units stand as Gaussian (docs eq. O.29), and no units were there to try it on. A status `ok`
+  then says that numbers are finite, and nothing of a network. To check: `closure(theta, loss, key=…, learning=…)` with
+  the vectors of a network that begins there, or, of phases in turn, `closure(theta @ propagator[k], loss, key=…)`.
+- `checked`: the verdicts of such a test are in `status` (`checked`).
+"""
+
 # a recurrence reproduced to less than a percent is called low rank
 LARGEST_RESIDUAL = 1e-2
 
