@@ -12,7 +12,7 @@ from tests.lenses.overlaps.prescribed import DT, RANK1, RANK2, WIDE, run, some_o
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
-from recurvature.lenses.overlaps.extract import BIAS, START
+from recurvature.lenses.overlaps.layout import BIAS, START
 from recurvature.lenses.overlaps.status import OK, RANK_DEFICIENT, TRUNCATED, UNSTABLE
 
 

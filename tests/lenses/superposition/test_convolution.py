@@ -142,12 +142,12 @@ def test_branches_that_do_not_cross_are_no_transition():
 
 
 def test_what_is_no_response_is_refused():
-    for response, options, message in (
-        (np.append(RESPONSE, np.nan), {}, "`response` must be finite"),
-        (RESPONSE, {"points": 16}, "`points` must be at least 32 for 6 ages; got 16"),
+    for response, points, message in (
+        (np.append(RESPONSE, np.nan), 4096, "`response` must be finite"),
+        (RESPONSE, 16, "`points` must be at least 32 for 6 ages; got 16"),
     ):
         with pytest.raises(InputError, match=message):
-            rectified_loss(response, 2, 0.3, **options)
+            rectified_loss(response, 2, 0.3, points=points)
 
 
 def test_what_has_no_branch_is_refused():

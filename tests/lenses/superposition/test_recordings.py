@@ -1,6 +1,8 @@
 """Directions of recordings: those of the network that was recorded, with errors that hold, and a plain no where linear
 directions do not describe it."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -124,8 +126,9 @@ def test_what_cannot_be_regressed_is_refused():
         ("`ridges` must be finite", {"ridges": (-1.0,)}),
         ("samples in 5 folds are too few", {"ages": 9}),
     ):
+        given: Any = {"states": states, "inputs": x, "ages": 3} | change
         with pytest.raises(InputError, match=words):
-            recorded_directions(**{"states": states, "inputs": x, "ages": 3} | change)
+            recorded_directions(**given)
     found = recorded_directions(
         np.random.default_rng(0).normal(size=(6, 10, 2)), np.random.default_rng(1).normal(size=(6, 10, 1)), ages=2
     )

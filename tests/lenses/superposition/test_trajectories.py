@@ -27,11 +27,11 @@ def test_they_are_products_of_jacobians_along_the_rollout(getkey):
             history.append((np.asarray(state(h, u)), np.asarray(entry(h, u))))
             h = network.system.step(h, jnp.asarray(u))  # type: ignore[attr-defined]
         for t in range(AGES - 1, len(trial)):
-            w, back = [], np.eye(3)
+            along, back = [], np.eye(3)
             for s in range(AGES):
-                w.append(back @ history[t - s][1])
+                along.append(back @ history[t - s][1])
                 back = back @ history[t - s][0]
-            every.append(w)
+            every.append(along)
     w = np.asarray(every)
     # products of three Jacobians, averaged over six places
     np.testing.assert_allclose(found.direction, w.mean(0), atol=1e-14)
