@@ -5,8 +5,6 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.integrate
-import scipy.stats
 from tests.lenses.superposition.conftest import every_sequence, random_weights, run, square_errors
 
 from recurvature._errors import InputError
@@ -17,7 +15,6 @@ from recurvature.lenses.superposition import (
     order_two,
     projections,
     recall_network,
-    rectified_normal,
     sampled_loss,
     sparse_polynomial,
 )
@@ -71,6 +68,17 @@ def test_first_orders_are_the_first_coefficients():
         # alternating sums of the losses of 6 and of 15 sets
         np.testing.assert_allclose(order_one(a, 1, amplitude=levels), found.coefficient[1], rtol=1e-11)
         np.testing.assert_allclose(order_two(a[:, 0, 0], 1, amplitude=levels), found.coefficient[2], rtol=1e-10)
+
+
+def test_the_second_order_of_several_features_is_the_second_coefficient():
+    weights = random_weights(11, 3, 2)
+    importance, levels = jnp.array([1.0, 0.4]), Levels((0.3, 1.0))
+    found = sparse_polynomial(
+        recall_network(weights, kind="ssm"), steps=4, delay=1, amplitude=levels, importance=importance
+    )
+    second = order_two(np.asarray(projections(weights, 4)), 1, amplitude=levels, importance=importance)
+    # alternating sums of the losses of 28 pairs of features
+    np.testing.assert_allclose(second, found.coefficient[2], rtol=1e-10)
 
 
 def test_what_two_orders_leave_out_is_of_third_order(planar):
@@ -136,11 +144,3 @@ def test_a_network_that_speaks_unasked_cannot_be_sampled_so(getkey):
         sparse_polynomial(network, steps=30, delay=1)
     with pytest.raises(InputError, match="`amplitude` must be `Levels`"):
         sparse_polynomial(network, steps=3, delay=1, amplitude=Uniform())
-
-
-def test_rectified_square_of_a_normal():
-    for mean, std in ((0.5, 1.0), (-2.0, 0.7)):
-        density = lambda z, mean=mean, std=std: z**2 * scipy.stats.norm.pdf(z, mean, std)  # noqa: E731
-        expected = scipy.integrate.quad(density, 0, 20, epsabs=1e-13)[0]
-        # adaptive quadrature to 1e-13
-        np.testing.assert_allclose(rectified_normal(jnp.array(mean), jnp.array(std)), expected, rtol=1e-9)

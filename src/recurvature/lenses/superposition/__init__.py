@@ -27,6 +27,8 @@ from recurvature.lenses.superposition.models import tied as tied
 from recurvature.lenses.superposition.models import weights_of as weights_of
 from recurvature.lenses.superposition.modes import Modes as Modes
 from recurvature.lenses.superposition.modes import modes as modes
+from recurvature.lenses.superposition.normal import normal_loss as normal_loss
+from recurvature.lenses.superposition.normal import rectified_normal as rectified_normal
 from recurvature.lenses.superposition.optimal import LinearOptimum as LinearOptimum
 from recurvature.lenses.superposition.optimal import balanced_network as balanced_network
 from recurvature.lenses.superposition.optimal import optimal_linear as optimal_linear
@@ -52,7 +54,6 @@ from recurvature.lenses.superposition.rectified import SampledLoss as SampledLos
 from recurvature.lenses.superposition.rectified import SparsePolynomial as SparsePolynomial
 from recurvature.lenses.superposition.rectified import order_one as order_one
 from recurvature.lenses.superposition.rectified import order_two as order_two
-from recurvature.lenses.superposition.rectified import rectified_normal as rectified_normal
 from recurvature.lenses.superposition.rectified import sampled_loss as sampled_loss
 from recurvature.lenses.superposition.rectified import sparse_polynomial as sparse_polynomial
 from recurvature.lenses.superposition.responses import FeatureDirections as FeatureDirections

@@ -44,7 +44,7 @@ def rectified_loss(
     # the grid has room for the steps at its ends, one for each age, and for as many in between
     if points < 4 * (len(a) + 2):
         raise InputError(f"`points` must be at least {4 * (len(a) + 2)} for {len(a)} ages; got {points}.")
-    values, chances = _nodes(u)
+    values, chances = amplitude_nodes(u)
     others = np.delete(a, delay)
     # all that can ever be positive together: who falls below its negative is silent, by how much does not matter
     floor = -np.outer(a, _ends(u)).max(1, initial=0).sum()
@@ -55,7 +55,8 @@ def rectified_loss(
     return float(chance @ (x**2 - 2 * x * (seen @ mass) + seen**2 @ mass))
 
 
-def _nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
+def amplitude_nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
+    """Values and chances over which the mean of a smooth function of the amplitude is a sum: of levels, or Gauss's."""
     if isinstance(u, Levels):
         return np.asarray(u.values, float), np.full(len(u.values), 1 / len(u.values))
     if isinstance(u, Uniform):

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.scipy.stats
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -197,18 +196,33 @@ def order_one(
     return (count @ cost.sum(2)) @ importances(importance, outputs, projections.dtype)
 
 
-def order_two(response: Float[Any, " age"], delay: int, *, amplitude: AbstractAmplitude | None = None) -> float:
-    r"""The coefficient of $p^2$ for one feature and a relu readout: sums over pairs of ages (docs eq. S.18).
+def order_two(
+    response: Float[Any, " age"] | Float[Any, "age o d"],
+    delay: int,
+    *,
+    amplitude: AbstractAmplitude | None = None,
+    importance: float | Float[Array, " o"] = 1.0,
+) -> float:
+    r"""The coefficient of $p^2$ under a relu readout: sums over pairs of ages and features (docs eq. S.18).
 
-    `amplitude` is `Uniform()` from 0 to 1, for which the pairs have a closed form, or `Levels`.
+    `response` holds the projections of one feature by age, or those (age, output, feature) of several with gates of
+    their own. `amplitude` is `Uniform()` from 0 to 1, for which the pairs have a closed form, or `Levels`.
     """
     a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
-    check_delay(delay, len(a))
-    total = 0.0
+    a = a[:, None, None] if a.ndim == 1 else a
+    ages, outputs, features = a.shape
+    check_delay(delay, ages)
+    weight = np.asarray(importances(importance, outputs), float)
+    return sum(weight[i] * _pairs(a[:, i].ravel(), delay * features + i, features, u) for i in range(outputs))
+
+
+def _pairs(a: Float[np.ndarray, " direction"], due: int, features: int, u: AbstractAmplitude) -> float:
+    """One output's part: what pairs of directions (age first), of which one may be due, cost beyond either alone."""
+    total, ages = 0.0, len(a) // features
     for s, r in itertools.combinations(range(len(a)), 2):
-        both = _pair(a[s], a[r], s == delay, r == delay, u)
-        alone = _single(a[s], s == delay, u) + _single(a[r], r == delay, u)
-        total += (len(a) - r) * (both - alone)
+        both = _pair(a[s], a[r], s == due, r == due, u)
+        alone = _single(a[s], s == due, u) + _single(a[r], r == due, u)
+        total += (ages - r // features) * (both - alone)
     return total
 
 
@@ -249,13 +263,3 @@ def _cross(a: float, b: float) -> float:
     # V must exceed -aU/b, which it can only for U below the edge
     a, edge = -a, min(1.0, -b / a)
     return b * edge**2 / 4 - a * edge**3 / 3 + a * a * edge**4 / (8 * b)
-
-
-def rectified_normal(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    r"""$E[Z]_+^2 = (\mu^2+\sigma^2)\Phi(\mu/\sigma) + \mu\sigma\varphi(\mu/\sigma)$ of a normal Z (docs eq. S.20).
-
-    What many small projections together cost: the closure by their mean and standard deviation (> 0).
-    """
-    ratio = mean / std
-    below, density = jax.scipy.stats.norm.cdf(ratio), jax.scipy.stats.norm.pdf(ratio)
-    return (mean**2 + std**2) * below + mean * std * density
