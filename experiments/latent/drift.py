@@ -205,6 +205,32 @@ def tolerated_drift_grows_with_size(lab: Lab) -> Measured:
     )
 
 
+def memories_are_seen_in_a_hundred_neurons(lab: Lab) -> Measured:
+    """Tolerated drift of what a hundred neurons show, rescaled and regressed, beside that of the memory itself."""
+    sweeps, read = _sweeps(lab), KINDS.index("tangential")
+    fits = {
+        name: [latent.drift_tolerance(s, readout=name) for s in sweeps] for name in ("all", "observed", "regressed")
+    }
+    # tangential drift is read in full by any part: what is left are the two kinds that many neurons average
+    table = {name: np.array([np.asarray(fit.tolerance)[:read] for fit in each]) for name, each in fits.items()}
+    baselines = {name: np.array([np.asarray(fit.baseline)[0] for fit in each]) for name, each in fits.items()}
+    seen = np.stack([table["observed"], table["regressed"]])
+    between = table["regressed"] / table["observed"]
+    return Measured(
+        {
+            "smallest_baseline_over_own": float((baselines["observed"] / baselines["all"]).min()),
+            "largest_over_own_in_the_largest": float((seen[:, -1] / table["all"][-1]).max()),
+            "smallest_over_a_network_of_a_hundred": float((seen[:, 1:] / table["all"][0]).min()),
+            "regressed_over_rescaled": float(between.ravel()[np.abs(np.log(between)).argmax()]),
+        },
+        {
+            "neurons": [sweep.neurons for sweep in sweeps],
+            "kinds": KINDS[:read],
+            **{name: each.tolist() for name, each in table.items()},
+        },
+    )
+
+
 def tuning_changes_while_the_memory_lasts(lab: Lab) -> Measured:
     """How many neurons change the bits that they code, at the strongest orthogonal drift that costs next to nothing."""
     sweep, how = _sweeps(lab)[-1], lab.settings.drift

@@ -270,6 +270,18 @@ def test_a_tolerance_outside_of_what_was_tested_says_so() -> None:
         assert found.statuses[found.status[0]].startswith(words)
 
 
+def test_one_set_of_copies_errs_by_the_source_of_a_unit_of_that_size(unit: latent.LatentUnit) -> None:
+    copies = latent.tile(unit, 5)
+    drift = np.asarray(latent.drift_direction(copies, "random", key=rc.key(3)))
+    kappa, size = jnp.asarray(STATES[0]), 1e-6
+    rates = [np.asarray(u.lift(kappa, jnp.zeros(1))) for u in (copies, latent.drifted(copies, drift, size))]
+    seen = np.asarray(latent.partial_encoding(copies, 60)) @ (rates[1] - rates[0]) / size
+    wanted = latent.drift_source(unit, drift[:60], kappa, jnp.zeros(1))
+    # the second order is a millionth of the first, which is of order one
+    np.testing.assert_allclose(seen, wanted, atol=1e-4)
+    assert np.abs(np.asarray(wanted)).max() > 0.01
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
