@@ -1,5 +1,6 @@
 """How many linear dimensions few variables fill: constructions, and spheres under random tuning."""
 
+import itertools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -71,6 +72,56 @@ def dimension_of_spheres_is_bounded(lab: Lab) -> Measured:
         },
         {"limits": exact, "simulated": simulated},
     )
+
+
+TABLE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    **{f"tanh {gain}": (np.tanh, gain) for gain in (1.0, 2.0, 5.0, 10.0)},
+    **{f"sin {gain}": (np.sin, gain) for gain in (1.0, 3.0)},
+    "relu": (lambda x: np.maximum(x, 0.0), 1.0),
+    "sign": (np.sign, 1.0),
+}
+"""Functions and gains of random units, each in `COORDINATES` dimensions."""
+COORDINATES = (2, 3, 5)
+
+
+def counts_are_those_of_the_kernel(lab: Lab) -> Measured:
+    """Components of 99 % of the variance for every function, gain and sphere, beside bounds from the exact spectrum."""
+    sizes, rng = lab.settings.geometry, generator(lab, "table of spheres")
+    table = {}
+    for (name, (phi, gain)), k in itertools.product(TABLE.items(), COORDINATES):
+        spectrum = measures.sphere_spectrum(phi, coordinates=k, gain=gain)
+        low, high = count_bounds(spectrum, sizes.many, sizes.points)
+        found = _components(rng, phi, k, gain, sizes.many, sizes.points)
+        table[f"{name}, {k} coordinates"] = (found, spectrum.dimension(), low, high)
+    found, limit, low, high = np.array(list(table.values()), float).T
+    enough = low >= limit / 2
+    return Measured(
+        {
+            "cells_below": float((found < low).sum()),
+            "cells_above": float((found > high).sum()),
+            "cells_of_enough_units": float(enough.sum()),
+        },
+        {name: dict(zip(("found", "limit", "low", "high"), row, strict=True)) for name, row in table.items()}
+        | {"least_over_limit_of_enough_units": float((found / limit)[enough].min())},
+    )
+
+
+def count_bounds(spectrum: measures.SphereSpectrum, units: int, points: int) -> tuple[float, float]:
+    r"""Between which counts of 99 % of the variance lie for finitely many units and points (docs eq. L.84).
+
+    Of D population components, samples shrink every variance by $(1-\sqrt{D/N})^2(1-\sqrt{D/T})^2$ at most; the rest
+    after d of them, 1 % of the whole, is no less than what the first D leave after d. Any D gives a bound.
+    """
+    variance, multiplicity = np.asarray(spectrum.variance), np.asarray(spectrum.multiplicity)
+    order, most = np.argsort(-variance), min(units, points) - 1
+    each = np.repeat(variance[order], np.minimum(multiplicity[order], most).astype(int))[:most]
+    held = np.concatenate([[0.0], np.cumsum(each)]) / spectrum.total
+    count = np.arange(1, len(held))
+    shrunk = ((1 - np.sqrt(count / units)) * (1 - np.sqrt(count / points))) ** 2
+    # three standard errors of a mean square of Gaussian numbers, over units and over points
+    noise = 3 * np.sqrt(2 / units + 2 / points)
+    least = (held[1:] - 0.01 * (1 + noise) / shrunk).max()
+    return float(np.searchsorted(held, least)), spectrum.dimension(1 - 0.01 * (1 - noise))
 
 
 def _components(

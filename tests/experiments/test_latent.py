@@ -74,6 +74,22 @@ def test_components_of_linear_units_are_the_coordinates(parts: dict[str, ModuleT
     assert count == 3
 
 
+def test_bounds_of_a_count_close_in_on_the_limit(parts: dict[str, ModuleType]) -> None:
+    bounds = parts["geometry"].count_bounds
+    spectrum = rc.measures.sphere_spectrum(np.tanh, coordinates=3, gain=2.0)
+    # harmonics of degree 1, 3 and 5 hold 99 %: 3 + 7, and five of eleven
+    assert spectrum.dimension() == 15
+    widths = [np.subtract(*bounds(spectrum, n, n)[::-1]) for n in (10**3, 10**5, 10**7)]
+    assert widths[0] > widths[1] >= widths[2]
+    assert bounds(spectrum, 10**9, 10**9) == (15, 15)
+    low, high = bounds(spectrum, 200, 300)
+    found = parts["geometry"]._components(np.random.default_rng(0), np.tanh, 3, 2.0, 200, 300)
+    assert low <= found <= high
+    # units of another gain have more components, or fewer, than any of these numbers allow
+    sharp = bounds(rc.measures.sphere_spectrum(np.sign, coordinates=3), 2000, 2000)
+    assert sharp[0] > bounds(spectrum, 2000, 2000)[1]
+
+
 def test_one_network_that_is_right_does_not_hide_two_that_are_wrong(parts: dict[str, ModuleType]) -> None:
     found = parts["training"].furthest(np.array([[3, 2, 0], [3, 2, 0], [4, 4, 1]]))
     assert found == {"stable": 3, "one_unstable": 2, "two_unstable": 0}
