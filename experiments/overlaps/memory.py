@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 import recurvature as rc
 from recurvature import overlaps as ov
@@ -172,13 +173,23 @@ def noise_moves_invisible_overlaps(lab: Lab) -> Measured:
     for seed in range(noise.seeds):
         course = ov.in_turn(start, [_noisy(lab, noise.steps, seed)], layout=RANK1, records=40)
         end = course.end(0)
-        rows.append({"charge": _charge(end), "moved": float(np.abs(end - start).max()), **named(end)})
+        moves, spread = _function_moves(lab, course)
+        rows.append(
+            {
+                "charge": _charge(end),
+                "moved": float(np.abs(end - start).max()),
+                "function moved": np.abs(moves).max(0).tolist(),
+                "function moved, over its spread": float(np.abs(moves / spread).max()),
+                **named(end),
+            }
+        )
         forecast.append(_forecast(lab, course))
     lost = np.mean([row["charge"] for row in rows]) - _charge(start)
     return Measured(
         {
             "smallest_move_over_move_without_noise": min(row["moved"] for row in rows) / still,
             "largest_charge_over_charge_before": max(abs(row["charge"]) for row in rows) / abs(_charge(start)),
+            "largest_move_of_function_over_spread": max(row["function moved, over its spread"] for row in rows),
             "drift_over_forecast": float(lost / np.mean(forecast)),
         },
         {"seeds": rows, "charge before": _charge(start)},
@@ -188,6 +199,39 @@ def noise_moves_invisible_overlaps(lab: Lab) -> Measured:
 def _charge(matrix: Float[np.ndarray, "a a"]) -> float:
     """u·u − v·v."""
     return float(matrix[RANK1.position("u·u")] - matrix[RANK1.position("v·v")])
+
+
+def _function_moves(lab: Lab, course: ov.Curriculum) -> tuple[Float[np.ndarray, "step f"], Float[np.ndarray, " f"]]:
+    """How z·m, z·u v·m and v·u are off their start at every record, and how far noise should scatter them.
+
+    The spread (docs eq. O.57) changes with the overlaps along the course; the largest is taken.
+    """
+    zm, zu, vm, vu = (course.of(name) for name in ("z·m", "z·u", "v·m", "v·u"))
+    values = np.stack([zm, zu * vm, vu], axis=1)
+    sizes = []
+    for k, s in enumerate(np.asarray(course.matrix)):
+        slopes = np.zeros((3, len(RANK1.names)))
+        places = [RANK1.names.index(name) for name in ("z·m", "z·u", "v·m", "v·u")]
+        slopes[[0, 1, 1, 2], places] = 1.0, vm[k], zu[k], 1.0
+        gram = slopes @ np.asarray(ov.gram(jnp.asarray(s), RANK1)) @ slopes.T
+        sizes.append(_spread(lab, gram, values[0]))
+    return values - values[0], np.max(sizes, axis=0)
+
+
+def _spread(lab: Lab, gram: Float[np.ndarray, "f f"], at: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]:
+    """Standard deviations of the function around a solution, for its Gram matrix (docs eq. O.57)."""
+    how, noise = lab.settings.linear, lab.settings.noise
+
+    def response(f: Float[Array, " f"]) -> Float[Array, " time"]:
+        n = jnp.arange(round(how.duration / how.dt), dtype=float)
+        return (f[0] - f[1] / f[2]) * (1 - how.dt) ** n + f[1] / f[2] * (1 - how.dt + how.dt * f[2]) ** n
+
+    slopes = np.asarray(jax.jacfwd(response)(jnp.asarray(at)))
+    values, axes = np.linalg.eigh(gram)
+    root = axes * np.sqrt(values) @ axes.T
+    rates, modes = np.linalg.eigh(root @ (2 * how.dt * slopes.T @ slopes) @ root)
+    scattered = noise.rate * how.dt * noise.std**2 / (1 - noise.rate * rates / 2)
+    return np.sqrt(((root @ modes) ** 2) @ scattered)
 
 
 def _forecast(lab: Lab, course: ov.Curriculum) -> float:
