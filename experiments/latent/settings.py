@@ -64,6 +64,9 @@ class Perturbations(Spec):
     """Random directions."""
     hold: Count
     """Steps over which a sum is held."""
+    additions: Count
+    """Networks that learn to add."""
+    addition_steps: Count
 
 
 class Decoding(Spec):
