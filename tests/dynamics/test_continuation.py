@@ -1,6 +1,7 @@
 """Branches of fixed points against normal forms, closed forms, and searches at single values of the parameter."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,8 +131,17 @@ def test_its_euler_map_swings_earlier():
 
 
 def test_the_logistic_map_doubles_its_period_at_three():
-    family = lambda s: FunctionMap(lambda x, u: s * x * (1 - x), 1, 1)  # noqa: E731
+    given = []
+
+    def family(s):
+        given.append(s)
+        return FunctionMap(lambda x, u: s * x * (1 - x), 1, 1)
+
     branches = continuation(family, [0.0], (0.1, 3.5), name="growth")
+    # a family need not be defined outside of the span, not even at zero
+    values = [float(s) for s in given if not isinstance(s, jax.core.Tracer)]
+    assert values
+    assert 0.1 <= min(values) <= max(values) <= 3.5
     check(branches, [("period-doubling", 3, 2 / 3), ("transcritical", 1, 0)])
     assert branches.name == "growth"
 

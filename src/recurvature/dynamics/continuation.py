@@ -156,8 +156,8 @@ def continuation(
     check_positive(scale=scale, first_step=first_step, largest_step=largest_step, smallest_step=smallest_step)
     check_positive(marginal=marginal, reach=reach)
     check_count(points=points, branches=branches)
-    family, named = _family(network, inputs, channel, latent)
     low, high = _span(span)
+    family, named = _family(network, inputs, channel, latent, low)
     begin = _start(start, family, low, high)
     setting = _setting(family, scale, low, high)
     seeds = [_seed(setting, row, begin) for row in np.atleast_2d(np.asarray(states, float))]
@@ -166,7 +166,7 @@ def continuation(
     return _result(setting, found, left, marginal, name or named, (low, high))
 
 
-def _family(network: Any, inputs: Any, channel: int | None, latent: bool) -> tuple[Family, str]:
+def _family(network: Any, inputs: Any, channel: int | None, latent: bool, low: float) -> tuple[Family, str]:
     if jnp.result_type(float) != jnp.float64:
         raise InputError("continuation needs 64-bit numbers: call `recurvature.enable_float64()` first.")
     whole = isinstance(network, Network | AbstractSystem)
@@ -182,11 +182,11 @@ def _family(network: Any, inputs: Any, channel: int | None, latent: bool) -> tup
         size = system.input_size
     elif callable(network):
         system = network
-        size = system_of(network(jnp.zeros(()))).input_size
+        size = system_of(network(jnp.asarray(low))).input_size
     else:
         system_of(network)
     given = inputs if callable(inputs) else jnp.zeros(size) if inputs is None else jnp.asarray(inputs, float)
-    shape = jax.eval_shape(given, jnp.zeros(())).shape if callable(given) else given.shape
+    shape = jax.eval_shape(given, jnp.asarray(low)).shape if callable(given) else given.shape
     if shape != (size,):
         raise InputError(f"`inputs` must have shape ({size},), or be a function to it; got {shape}.")
     if channel is not None and not 0 <= channel < size:
@@ -285,6 +285,6 @@ def _result(
         kind=setting.kind,
         name=name,
         span=span,
-        variables="latent" if setting.curve.family.is_latent else "state",
+        variables="latent" if setting.curve.is_latent else "state",
         left_out=left,
     )

@@ -37,11 +37,6 @@ class Family(eqx.Module):
         full = self.full(value)
         return (latent_rate(full) if self.latent else None) or full
 
-    @property
-    def is_latent(self) -> bool:
-        """Whether latent variables are followed."""
-        return isinstance(self.at(jnp.zeros(())), LatentRate)
-
 
 class AbstractPath(AbstractRate):
     r"""Equations in $y = (z/a, (s-s_0)/w)$ and perhaps more unknowns, on a curve of fixed points (docs eq. D.14)."""
@@ -61,6 +56,11 @@ class Curve(eqx.Module):
     """The size of state that counts as 1."""
     low: Float[Array, ""]
     width: Float[Array, ""]
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether latent variables are followed."""
+        return isinstance(self.family.at(self.low), LatentRate)
 
     def state(self, y: Float[Array, " k1"]) -> Float[Array, " k"]:
         """The variables that are followed."""
