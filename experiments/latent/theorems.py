@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 import recurvature as rc
 from recurvature import latent
 from recurvature.app.claims import Measured
-from recurvature.systems import Euler, LinearReadout, Network, simulate
+from recurvature.systems import Euler, LinearReadout, LowRank, Network, simulate
 
 from .settings import Lab
 
@@ -75,10 +76,13 @@ def current_variables_close(lab: Lab) -> Measured:
 
 
 def several_synapses_close(lab: Lab) -> Measured:
-    """A gain-modulated network of two synapses of rank 2, beside a recursion of its four variables."""
+    """A gain-modulated network of two synapses, of ranks 1 and 3, beside a recursion of its four variables."""
     sizes, rng = lab.settings.theorems, generator(lab, "synapses")
     n = sizes.units
-    network = rc.cast(rc.systems.multi_synapse(n, inputs=2, outputs=1, key=lab.key, dt=STEP, rank=2, gain=4.0), float)
+    network = rc.cast(rc.systems.multi_synapse(n, inputs=2, outputs=1, key=lab.key, dt=STEP, rank=3, gain=4.0), float)
+    first: Any = network.system.flow.synapses[0]  # type: ignore[attr-defined]
+    one = LowRank(first.left[:, :1], first.right[:, :1], first.normalisation)
+    network = eqx.tree_at(lambda net: net.system.flow.synapses[0], network, one)
     flow = network.system.flow  # type: ignore[attr-defined]
     start, inputs = rng.normal(size=n), rng.normal(size=(sizes.steps, 2))
     whole = Network(network.system, network.readout, jnp.asarray(start))
@@ -91,7 +95,9 @@ def several_synapses_close(lab: Lab) -> Measured:
         rates = np.tanh(z[0]) / (1 + np.exp(-z[1]))
         kappas = [(1 - STEP) * k + STEP * e @ rates for k, e in zip(kappas, encodings, strict=True)]
         differences += [float(np.abs(k - e @ state).max()) for k, e in zip(kappas, encodings, strict=True)]
-    return Measured({"largest_difference": max(differences)})
+    read = states @ np.concatenate(encodings).T
+    filled = latent.linear_dimension(read, read.shape[1], tolerance=1e-9).rank
+    return Measured({"largest_difference": max(differences), "dimensions_of_variables": float(filled)})
 
 
 def outside_is_forgotten(lab: Lab) -> Measured:
