@@ -83,7 +83,7 @@ def _recorded(lab: Lab, name: str) -> measures.Decoding:
         means,
         labels,
         key=rc.stream(lab.key, f"recorded {name}"),
-        bottlenecks=(1, 2, 3, 5),
+        bottlenecks=(1, 2, 3),
         splits=lab.settings.decoding.splits,
         trees=lab.settings.decoding.trees,
     )

@@ -88,6 +88,20 @@ def test_several_classes_and_silent_units_are_decoded() -> None:
     assert (found.mean <= high).all()
 
 
+def test_covariances_of_too_few_trials_are_said_and_stop_no_other_width(
+    shifted: tuple[np.ndarray, np.ndarray],
+) -> None:
+    labels = np.arange(30) % 2
+    options: dict[str, Any] = {"decoders": ("lda", "qda"), "splits": 1, "key": rc.key(0)}
+    # five trials of a class in a third: enough for a covariance of one component, not of six
+    found = measures.decode(shifted[0][:30], labels, bottlenecks=(1, 6), **options)
+    assert [found.statuses[code] for code in np.asarray(found.status)] == ["ok", "singular covariance"]
+    assert np.isfinite(np.asarray(found.accuracy)[:, 0]).all()
+    assert np.isfinite(np.asarray(found.accuracy)[:, 1, 0]).all()
+    # newer versions of scikit-learn refuse, older ones answer
+    assert not np.nanmax(np.asarray(found.accuracy), initial=0.0) > 1
+
+
 def test_shuffled_labels_cannot_be_decoded(shifted: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = shifted
     shuffled = np.random.default_rng(4).permutation(y)

@@ -34,7 +34,8 @@ LINEAR: tuple[Decoder, ...] = ("logistic", "lda")
 
 OK, SINGULAR = range(2)
 DECODING_STATUS = ("ok", "singular covariance")
-"""What the numbers in `status` mean: some class has no more trials in a third than there are components."""
+"""What the numbers in `status` mean: some class has no more trials in a third than there are components. Accuracies of
+`qda` may then be NaN: a covariance of each class is what it works with."""
 
 
 class Decoding(AbstractResult):
@@ -199,10 +200,19 @@ def _one_split(
         part = scores[:, :width]
         scale = part[fit].std(0)
         part = (part - part[fit].mean(0)) / np.where(scale > 0, scale, 1)
-        models = [_classifier(name, trees, seed).fit(part[fit], y[fit]) for name in decoders]
-        accuracy.append([float(np.mean(model.predict(part[test]) == y[test])) for model in models])
+        models = [_classifier(name, trees, seed) for name in decoders]
+        accuracy.append([_share_right(model, (part[fit], y[fit]), (part[test], y[test])) for model in models])
         information.append(fisher_information(part[fit], y[fit], part[test], y[test]))
     return np.array(accuracy), np.array(information)
+
+
+def _share_right(model: Any, fit: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
+    """Accuracy on the tested trials; NaN where the model finds a covariance that cannot be inverted."""
+    try:
+        model.fit(*fit)
+    except np.linalg.LinAlgError:
+        return float("nan")
+    return float(np.mean(model.predict(test[0]) == test[1]))
 
 
 def _classifier(name: Decoder, trees: int, seed: int) -> Any:
