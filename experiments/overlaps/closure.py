@@ -248,6 +248,7 @@ def optimisers_differ(lab: Lab) -> Measured:
     share = found.drift / moved
     return Measured(
         {
+            "drift_at_small_rate_over_moves": float(share[0]),
             "drift_at_large_over_small_rate": float(found.drift[1] / found.drift[0]),
             "drift_by_adam_over_small_rate": float(share[2] / share[0]),
             "largest_loss": float(np.asarray(closure.loss).max()),

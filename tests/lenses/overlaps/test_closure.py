@@ -15,6 +15,7 @@ from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
 from recurvature.lenses.overlaps.closure import excess_kurtosis, row_kurtosis
 from recurvature.lenses.overlaps.descent import closure_of
+from recurvature.lenses.overlaps.span import outside_span
 
 SATURATED = ov.matrix(RANK1, {"z·m": 0.2, "z·u": 0.5, "v·m": 0.6, "v·u": 1.3, "m·u": 0.2}, diagonal=2.0)
 """Overlaps of a network whose units saturate."""
@@ -184,6 +185,15 @@ def test_kurtosis_is_that_of_scipy_and_of_mardia() -> None:
     # the same in every basis
     alone, other = (float(mardia(jnp.asarray(y), jnp.asarray(y.T @ y / 500))) for y in (x, turned))
     assert other == pytest.approx(alone, rel=1e-9)
+
+
+def test_vectors_that_depend_on_one_another_span_no_more_than_they_do() -> None:
+    rng = np.random.default_rng(0)
+    theta, moves = rng.normal(size=(30, 3)), rng.normal(size=(2, 30, 4))
+    dependent = np.column_stack([theta, theta[:, 0], np.zeros(30)])
+    # by least squares, rounding
+    expected = [x - theta @ np.linalg.lstsq(theta, x, rcond=None)[0] for x in moves]
+    np.testing.assert_allclose(outside_span(jnp.asarray(moves), jnp.asarray(dependent)), expected, rtol=0, atol=1e-12)
 
 
 def test_few_units_are_no_sample() -> None:

@@ -17,6 +17,7 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import loss_and_gradient
 from recurvature.lenses.overlaps.learning import Learning, recover
 from recurvature.lenses.overlaps.losses import DataLoss
+from recurvature.lenses.overlaps.span import outside_span
 from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK
 from recurvature.lenses.overlaps.units import trajectory
 from recurvature.systems.activations import activation
@@ -196,8 +197,7 @@ def _energies(theta: Array, s: Array, loss: DataLoss) -> dict[str, Array]:
     predicted, gamma = loss_and_gradient(loss, s)
     velocity = (theta.T @ force + force.T @ theta) / units
     expected = 2 * (gamma @ s + s @ gamma)
-    basis = jnp.linalg.qr(theta)[0]
-    outside = force - basis @ (basis.T @ force)
+    outside = outside_span(force, theta)
     return {
         "velocity_defect": jnp.linalg.norm(velocity - expected) / jnp.linalg.norm(expected),
         "energy_ratio": jnp.sum(force**2) / units / (4 * jnp.trace(gamma @ s @ gamma)),

@@ -37,8 +37,9 @@ def memory_conditions(
 
     - `loss`: at the end of every phase; memory is a statement about converged functions.
     - `function`: how many combinations of overlaps make up the function; `function_fixed`: how many of them the last
-      task fixes, the rank of $\nabla^2\ell$ at `end` (which short of a minimum may exceed it by what is left to learn),
-      None where learning diverged.
+      task fixes, the rank of $\nabla^2\ell$ at `end`, where eigenvalues below 1e-6 of the largest count as zero. Short
+      of a minimum that rank has directions besides, from curvature that the rest of the gradient multiplies: no more
+      than `function` are counted, and of an unfinished phase it may be too many. None where learning diverged.
     - `imbalance`: $\lVert\Theta J\Theta^\top/N\rVert_F$ at `start` (docs eq. O.24), 0 where no memory can be;
       `charge`: $\lVert\sigma_{UU}-\sigma_{VV}\rVert_F$; `spectrum`: that of $JS$.
     - `leaf`, `hidden`: dimensions that any training reaches from `start`, and those of them the function does not show.

@@ -14,6 +14,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Loss
 from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.span import outside_span
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
 
 BLOCKS = ("z", "v", "m", "u")
@@ -170,9 +171,6 @@ def _recorded(
 
 def _share_outside(moves: Float[np.ndarray, "step n a"], start: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " step"]:
     """The share of every move outside the span of the columns of `start`; 0 where nothing moved."""
-    left, strengths, _ = np.linalg.svd(start, full_matrices=False)
-    # what rounding leaves of a zero singular value
-    basis = left[:, strengths > max(start.shape) * np.finfo(start.dtype).eps * strengths.max(initial=0)]
-    outside = moves - basis @ (basis.T @ moves)
+    outside = np.asarray(outside_span(jnp.asarray(moves), jnp.asarray(start)))
     whole, left_over = (np.linalg.norm(x, axis=(-1, -2)) for x in (moves, outside))
     return left_over / np.where(whole > 0, whole, 1)

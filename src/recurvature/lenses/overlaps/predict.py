@@ -20,6 +20,7 @@ from recurvature.lenses.overlaps.extract import Stack, block_rates, stacked
 from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
 from recurvature.lenses.overlaps.learning import Learning, descend
 from recurvature.lenses.overlaps.losses import Batch, BatchLoss, DataLoss, TaskLoss
+from recurvature.lenses.overlaps.span import outside_span
 from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK
 from recurvature.lenses.overlaps.traces import balanced
 from recurvature.systems.base import Euler, Network
@@ -286,7 +287,9 @@ def _judged(
     seen["unit_loss"][at] = found.loss
     every = np.column_stack([found.kurtosis, found.projection_kurtosis, found.row_kurtosis])
     seen["kurtosis"][at] = np.take_along_axis(every, np.abs(every).argmax(1)[:, None], 1)[:, 0]
-    seen["error"][at] = _escape(path, data, descent, np.asarray(learning.count)[at])
+    seen["error"][at] = _escape(
+        path, data, descent, *(np.asarray(x)[at] for x in (learning.count, learning.gradient_norm))
+    )
     moved = np.abs(np.asarray(learning.matrix)[at] - np.asarray(learning.matrix)[0]).max((1, 2))
     lost = at[(seen["error"][at] > LARGEST_SHARE * moved) | (np.asarray(found.status) != OK)]
     # a forecast that has been lost stays lost
@@ -298,11 +301,20 @@ LOOKS = ("energy_ratio", "closure_defect", "gain_defect", "kurtosis", "error", "
 
 
 def _escape(
-    path: Float[np.ndarray, "step n a"], data: DataLoss, rule: Rule, count: Int[np.ndarray, " step"]
+    path: Float[np.ndarray, "step n a"],
+    data: DataLoss,
+    rule: Rule,
+    count: Int[np.ndarray, " step"],
+    norm: Float[np.ndarray, " step"],
 ) -> Float[np.ndarray, " step"]:
     r"""$\max|D^\top D|/N$ with $D = \int(F-2\Theta\Gamma)\Lambda\,ds$ along the forecast weights (docs eq. O.47)."""
     factors = np.asarray(rule.factors(data.layout, jnp.float64))
-    residuals = [np.asarray(_unseen(jnp.asarray(theta), data)) * factors for theta in path]
+    # a step is as long as clipping leaves it; momentum of either kind adds up to 1/(1 - momentum) of them
+    lengths = np.ones(len(path)) if rule.clip is None else np.minimum(1.0, rule.clip / np.maximum(norm, rule.clip))
+    residuals = [
+        length * np.asarray(_unseen(jnp.asarray(theta), data)) * factors
+        for length, theta in zip(lengths, path, strict=True)
+    ]
     spans = np.diff(count) * rule.rate / (1 - rule.momentum)
     way, errors = np.zeros_like(residuals[0]), [0.0]
     for before, after, span in zip(residuals[:-1], residuals[1:], spans, strict=True):
@@ -316,5 +328,4 @@ def _unseen(theta: Float[Array, "n a"], data: DataLoss) -> Float[Array, "n a"]:
     """What of the gradient of all units is no combination of their vectors, as the overlaps have it."""
     units = jnp.asarray(theta.shape[0], theta.dtype)
     force = units * jax.grad(data.of_units)(theta)
-    basis = jnp.linalg.qr(theta)[0]
-    return force - basis @ (basis.T @ force)
+    return outside_span(force, theta)
