@@ -104,9 +104,11 @@ def _rollout(
     alpha: float,
     accumulator: Accumulator,
 ) -> Float[Array, "trial time k"]:
+    blocks = in_lanes(weights)
+
     def one(trial: tuple[Array, Array]) -> Array:
         def step(kappa: Array, u: Array) -> tuple[Array, Array]:
-            kappa = (1 - alpha) * kappa + alpha * encoded(weights, kappa, u, accumulator)
+            kappa = (1 - alpha) * kappa + alpha * encoded(blocks, kappa, u, accumulator)
             return kappa, kappa
 
         return jax.lax.scan(step, trial[1], trial[0])[1]
@@ -114,15 +116,46 @@ def _rollout(
     return jax.lax.map(one, (inputs, start))
 
 
+LANES = 16_384
+"""Neurons side by side in one block: their rates and partial sums stay in the cache of a core."""
+
+
+class Lanes(eqx.Module):
+    """The weights of `Columns` in blocks of neurons."""
+
+    embedding: Float[Array, "block k n"]
+    encoding: Float[Array, "block k n"]
+    input_weights: Float[Array, "block d n"]
+    bias: Float[Array, "block n"]
+    phi: str | Activation = eqx.field(static=True)
+
+
+def in_lanes(weights: Columns) -> Lanes:
+    """The weights cut into blocks; the last is filled up with copies of the last neuron that encode nothing."""
+    size = weights.bias.shape[0]
+    length = min(size, LANES)
+
+    def cut(rows: Array, mode: str) -> Array:
+        filled = jnp.pad(rows, ((0, 0), (0, -size % length)), mode=mode)
+        return filled.reshape(len(rows), filled.shape[1] // length, length).swapaxes(0, 1)
+
+    copied = [cut(rows, "edge") for rows in (weights.embedding, weights.input_weights, weights.bias[None])]
+    return Lanes(copied[0], cut(weights.encoding, "constant"), copied[1], copied[2][:, 0], weights.phi)
+
+
 def encoded(
-    weights: Columns, kappa: Float[Array, " k"], u: Float[Array, " d"], accumulator: Accumulator
+    weights: Lanes, kappa: Float[Array, " k"], u: Float[Array, " d"], accumulator: Accumulator
 ) -> Float[Array, " k"]:
-    r"""$\mathbf N\phi(M\kappa + W_\mathrm{in}u + b)$: one pass over the weights."""
-    currents = weights.bias
-    for column, value in zip((*weights.embedding, *weights.input_weights), (*kappa, *u), strict=True):
-        currents = currents + column * value
-    rates = activation(weights.phi)(currents)
+    r"""$\mathbf N\phi(M\kappa + W_\mathrm{in}u + b)$: one pass over the weights, every lane with a sum of its own."""
     wide = kappa.dtype if accumulator == "native" else jnp.float64
-    # row by row: for one or two variables faster than a product with a matrix
-    sums = [jnp.dot(row, rates, preferred_element_type=wide) for row in weights.encoding]
-    return jnp.stack(sums).astype(kappa.dtype)
+
+    def add(sums: Array, block: Lanes) -> tuple[Array, None]:
+        currents = block.bias
+        for column, value in zip((*block.embedding, *block.input_weights), (*kappa, *u), strict=True):
+            currents = currents + column * value
+        rates = activation(weights.phi)(currents)
+        return sums + block.encoding.astype(wide) * rates.astype(wide)[None], None
+
+    sums = jax.lax.scan(add, jnp.zeros(weights.encoding.shape[1:], wide), weights)[0]
+    # a product adds in many parts, a sum may add one after the other
+    return (sums @ jnp.ones(sums.shape[1], wide)).astype(kappa.dtype)

@@ -18,7 +18,7 @@ from recurvature._errors import InputError, check_count, check_positive
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.latent.rollout import Columns, LatentTrajectory, columns, encoded, step_share
+from recurvature.lenses.latent.rollout import Columns, LatentTrajectory, columns, encoded, in_lanes, step_share
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit
 from recurvature.systems.simulate import NON_FINITE, OK
@@ -128,7 +128,8 @@ def surrogate_rollout(
 
 @jax.jit
 def _field(weights: Columns, kappa: Float[Array, "point k"], u: Float[Array, " d"]) -> Float[Array, "point k"]:
-    return jax.lax.map(lambda one: encoded(weights, one, u, "native"), kappa)
+    blocks = in_lanes(weights)
+    return jax.lax.map(lambda one: encoded(blocks, one, u, "native"), kappa)
 
 
 def _series(
