@@ -108,7 +108,7 @@ class Case:
     atol: float = 0.0
     rounds: int = ROUNDS
     limits: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    """Facts that are not times, by name: (value, largest value allowed), such as bytes used and bytes by formula."""
+    """Facts that are no ratios of times, by name: (value, largest value allowed), such as bytes used and by formula."""
 
     @property
     def title(self) -> str:
