@@ -85,10 +85,13 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch,
     np.testing.assert_array_equal(swept(tmp_path, spec).diagram.loss, whole.diagram.loss)
 
 
-def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(tmp_path):
+def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(tmp_path, monkeypatch):
     same = parts_of(tmp_path, SPEC.model_copy(update={"densities": (0.05, 0.5), "branch_steps": 0}))
     assert same == parts_of(tmp_path, SPEC)
     assert parts_of(tmp_path, SPEC.model_copy(update={"seeds": 4})) != same
+    # nor what another version computed
+    monkeypatch.setattr(cells, "FORMAT", cells.FORMAT + 1)
+    assert parts_of(tmp_path, SPEC) != same
 
 
 @pytest.mark.slow

@@ -73,6 +73,8 @@ class Parts:
         return made
 
 
+FORMAT = 1
+"""Of what a part holds and how it is computed: to be raised with either, so that older parts are not taken up."""
 CHOICE = ("densities", "branch_steps", "branch_ratio")
 """Settings that change which cells there are, or what is made of them, but no cell."""
 
@@ -83,7 +85,7 @@ def parts_of(folder: Path, spec: SweepSpec) -> Parts:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps({"format": FORMAT, **settings}, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)

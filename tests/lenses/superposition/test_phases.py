@@ -146,6 +146,11 @@ def test_the_best_of_many_seeds_changes_between_two_densities(crossed):
     # a step between two densities puts the centre in their middle, to the spacing of centres
     assert found.best_of_n[0] == pytest.approx(np.sqrt(0.3 * 0.5), rel=0.01)
     # of two seeds, a resample may hold the worse one twice: the interval is wider than nothing, and holds the centre
+    # two seeds drawn of two hold the better one with a chance of 3/4; nothing falls in patterns such as 0.1, 1, 1, 1, 1
+    sparse_best = np.array([3, 3, 3, 1, 1]) / 4
+    flat = sum(np.prod(1 - sparse_best[:a]) * np.prod(sparse_best[a:]) for a in range(6))
+    # four standard errors of 200 resamples
+    assert found.flat[0] == pytest.approx(flat, abs=4 * np.sqrt(flat / 200))
     low, high = found.interval[0]
     assert low < found.best_of_n[0] < high
     assert np.isnan(found.crossing).all()
@@ -185,7 +190,11 @@ def test_a_logistic_gives_its_centre_back():
     density = np.geomspace(0.01, 1, 20)
     psi = 0.1 + 0.9 / (1 + (density / 0.37) ** (1 / 0.3))
     # centres are 4.6/400 apart in the logarithm
-    assert _logistic_centre(density, psi[None])[0] == pytest.approx(0.37, rel=0.02)
+    rows = np.stack([psi, np.full(20, 0.7), psi[::-1]])
+    found = _logistic_centre(density, rows)
+    assert found[0] == pytest.approx(0.37, rel=0.02)
+    # what is the same everywhere, or rises, has no centre
+    assert np.isnan(found[1:]).all()
 
 
 @pytest.mark.parametrize(

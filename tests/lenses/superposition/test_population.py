@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
 }
 gates = eqx.filter_jit(gated)
 judge = eqx.filter_jit(lambda loss, population, key: loss.sample(population, key))
+expected = eqx.filter_jit(lambda loss, population: loss(population))
 
 
 def some(
@@ -147,6 +148,21 @@ def test_the_expected_loss_is_that_of_every_network_by_itself():
         assert float(other) == pytest.approx(
             float(stationary_loss(weights, statistics, k, importance=importance)) / silence, rel=1e-9
         )
+
+
+def test_features_behind_one_gate_cost_what_their_moments_say(getkey):
+    population, density = some("linear", features=2, tied=False), 0.3
+    loss = recall_loss(density, steps=9, trials=2048, features=2, stationary=False, shared_gate=True)
+    sampled = np.stack([judge(loss, population, getkey()).loss for _ in range(6)])
+    exact, own = (
+        expected(expected_recall(sparse(density, 2, shared_gate=shared), steps=9, stationary=False), population)
+        for shared in (True, False)
+    )
+    # six means of as many trials: four standard errors with a quarter more for the few of them
+    error = sampled.std(0, ddof=1) / np.sqrt(6)
+    np.testing.assert_array_less(np.abs(sampled.mean(0) - exact), 5 * error)
+    # gates of their own cost something else, as far as the sample can tell
+    assert (np.abs(sampled.mean(0) - own) > 5 * error).any()
 
 
 def test_no_network_touches_the_loss_of_another(getkey):

@@ -63,6 +63,22 @@ def test_tangents_are_the_derivatives_of_the_rollout_and_spread_is_theirs(getkey
     np.testing.assert_allclose(found.spread[:, 0], deviation, rtol=1e-10)
 
 
+@pytest.mark.parametrize("make", [rc.systems.gru, rc.systems.lstm])
+def test_directions_of_gated_networks_are_central_differences(make, getkey):
+    network = make(3, inputs=2, outputs=1, key=getkey())
+    history, size = np.random.default_rng(2).normal(size=(1, 3, 2)), 1e-5
+    found = feature_directions(network, ages=3, around=history, amplitudes=(1.0,))
+    moved = history + size * np.concatenate([np.eye(6), -np.eye(6)]).reshape(12, 3, 2)
+    run = rc.systems.simulate(network, jnp.asarray(moved[:, ::-1]))
+    for what, got in ((run.states, found.direction), (run.outputs, found.projection)):
+        last = np.asarray(what)[:, -1]
+        slopes = (last[:6] - last[6:]) / (2 * size)
+        # the square of the step, and rounding over the step
+        np.testing.assert_allclose(got, slopes.reshape(3, 2, -1).swapaxes(1, 2), atol=1e-9)
+    # of an LSTM, hidden and cell states
+    assert found.direction.shape[1] == network.system.state_size
+
+
 def test_pulses_of_a_relu_recurrence_are_homogeneous_on_either_side_and_do_not_add():
     weights = random_weights(5, 3, 1)
     network = recall_network(weights, kind="nonlinear")

@@ -18,6 +18,8 @@ from recurvature.lenses.superposition.linear_loss import LossTerms as LossTerms
 from recurvature.lenses.superposition.linear_loss import correlated_loss as correlated_loss
 from recurvature.lenses.superposition.linear_loss import expected_loss as expected_loss
 from recurvature.lenses.superposition.linear_loss import loss_terms as loss_terms
+from recurvature.lenses.superposition.masks import MaskRadii as MaskRadii
+from recurvature.lenses.superposition.masks import mask_radii as mask_radii
 from recurvature.lenses.superposition.models import Weights as Weights
 from recurvature.lenses.superposition.models import conserved as conserved
 from recurvature.lenses.superposition.models import directions as directions

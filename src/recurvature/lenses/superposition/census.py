@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, at_step, stream
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.superposition.geometry import eigenparts, packing_regimes, ratio, turn_of
+from recurvature.lenses.superposition.geometry import eigenparts, packing_regimes, ratio, silent_share, turn_of
 from recurvature.lenses.superposition.models import Kind
 from recurvature.lenses.superposition.population import Population, pulse_responses, readouts
 from recurvature.lenses.superposition.recall_loss import ExpectedLoss, RecallLoss, Sample
@@ -187,8 +187,7 @@ def _packing(
     for delay in np.unique(delays):
         here = np.flatnonzero(delays == delay)
         a = own[:, :, here].reshape(len(own), -1)
-        younger = a[:delay]
-        psi = ratio((np.minimum(younger, 0) ** 2).sum(0), (younger**2).sum(0))
+        psi = silent_share(a, int(delay))
         turned = angle[:, here].reshape(-1)
         steps = directions[: delay + 1][..., here].reshape(delay + 1, directions.shape[1], -1)
         found = {

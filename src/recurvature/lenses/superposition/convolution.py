@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError, NumericalError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.superposition.geometry import silent_share
 from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density
 from recurvature.tasks.recall import SUPERPOSITION
@@ -191,13 +192,12 @@ def _summary(
     free: Float[np.ndarray, " parameter"], loss: float, delay: int, density: float, branch: str, ages: int
 ) -> SpiralOptimum:
     a = _spiral(free, delay, ages)
-    younger = a[:delay]
     return SpiralOptimum(
         response=a,
         loss=loss,
         modulus=float(1 / (1 + np.exp(-free[0]))),
         k_theta=float(np.rad2deg(free[1])),
-        order_parameter=float((np.minimum(younger, 0) ** 2).sum() / (younger**2).sum()),
+        order_parameter=float(silent_share(a[:, None], delay)[0]),
         delay=delay,
         density=density,
         branch=branch,

@@ -208,7 +208,7 @@ def _geometry(
     is_free = own <= _FREE * own[delay]
     columns, stored = _columns(w), own[delay]
     gram, lengths = columns.T @ columns, np.linalg.norm(w, axis=1)
-    psi = ratio(negative[:delay].sum(0), square[:delay].sum(0))
+    psi = silent_share(own, delay)
     k_theta = delay * mean_angle
     return Geometry(
         age=np.arange(len(a), dtype=float),
@@ -238,6 +238,12 @@ def _geometry(
         load=(delay + 1) * float((stored > _STORED).sum()) / w.shape[1],
         delay=delay,
     )
+
+
+def silent_share(own: Float[np.ndarray, "age o"], delay: int) -> Float[np.ndarray, " o"]:
+    r"""$\psi$ of each feature from its projections (docs eq. S.21); NaN where there are no younger ones."""
+    younger = own[:delay]
+    return ratio((np.minimum(younger, 0) ** 2).sum(0), (younger**2).sum(0))
 
 
 def packing_regimes(

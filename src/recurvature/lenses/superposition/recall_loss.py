@@ -4,18 +4,22 @@ A loss is called with a population and a key and gives the normalised loss of ev
 networks see the same sample, so that differences between them are known much better than their losses.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count
-from recurvature._keys import PRNGKey
+from recurvature._keys import PRNGKey, stream
 from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.population import Population, product, pulses, readouts
 from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
+    Levels,
     Statistics,
     Uniform,
     check_density,
@@ -49,6 +53,7 @@ class RecallLoss(eqx.Module):
     steps: int = eqx.field(static=True)
     trials: int = eqx.field(static=True)
     stationary: bool = eqx.field(static=True)
+    shared_gate: bool = eqx.field(static=True, default=False)
 
     def __call__(self, population: Population, key: PRNGKey) -> Float[Array, " seed"]:
         """The normalised loss of every network on one sample."""
@@ -64,9 +69,8 @@ class RecallLoss(eqx.Module):
         check_delay(population.longest, self.steps)
         _check_features(population, self.importance)
         dtype, features = population.inputs.dtype, population.features
-        gates = self.steps * features
-        x = gated(key, (self.trials, gates), self.density, self.amplitude, dtype)
-        x = x.reshape(self.trials, self.steps, features)
+        gates = self.steps * (1 if self.shared_gate else features)
+        x = self._inputs(key, features, dtype)
         if population.hidden == "identity":
             seen, wanted = _by_responses(population, x if self.stationary else _windows(x))
         else:
@@ -77,6 +81,15 @@ class RecallLoss(eqx.Module):
         scale = counted * (some_feature(self.density, gates) / self.silence).astype(dtype)
         weigh = lambda square: scale * (self.importance.astype(dtype) @ square.mean(0))  # noqa: E731
         return Sample(weigh((wanted - outputs) ** 2), weigh(outputs**2))
+
+    def _inputs(self, key: PRNGKey, features: int, dtype: Any) -> Float[Array, "trial time d"]:
+        shape = (self.trials, self.steps, features)
+        if not self.shared_gate:
+            gates = (self.trials, self.steps * features)
+            return gated(key, gates, self.density, self.amplitude, dtype).reshape(shape)
+        there = gated(key, shape[:2], self.density, Levels(), dtype)
+        chance = jr.uniform(stream(key, "amplitudes"), shape, dtype)
+        return there[:, :, None] * self.amplitude.quantile(chance).astype(dtype)
 
     def fits(self, population: Population, memory: float = 1e9) -> int:
         """How many networks of this population can be trained at once within so many bytes."""
@@ -95,15 +108,19 @@ def recall_loss(
     features: int = 1,
     amplitude: AbstractAmplitude | None = None,
     importance: float | Float[Array, " o"] = 1.0,
+    shared_gate: bool = False,
 ) -> RecallLoss:
     """A `RecallLoss` of `trials` trials of `steps` steps; `amplitude` is `Uniform()` unless given.
+
+    With `shared_gate` all features of a step are there or absent together.
 
     Losses that differ in their density only share a compiled program. Raises `InputError` unless 0 < density ≤ 1.
     """
     check_density(density)
     check_count(steps=steps, trials=trials, features=features)
     u = Uniform() if amplitude is None else amplitude
-    return RecallLoss(jnp.asarray(density, float), importances(importance, features), u, steps, trials, stationary)
+    weight = importances(importance, features)
+    return RecallLoss(jnp.asarray(density, float), weight, u, steps, trials, stationary, shared_gate)
 
 
 def _check_features(population: Population, importance: Float[Array, " o"]) -> None:

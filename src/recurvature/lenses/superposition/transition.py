@@ -29,6 +29,7 @@ class Transition(AbstractResult):
       that bracket it; `crossing_error` is the sampling error of their difference over its slope.
     - `best_of_n`: the centre of a logistic in $\log p$ through $\psi$ of the best network; `interval` holds the
       percentiles 2.5 and 97.5 over resamples of the seeds, `grid` the densities between which the best network changes.
+      Resamples in which $\psi$ nowhere falls have no centre: `flat` is their share, and `interval` is of the others.
     - `susceptible`, `steepest`: where $\chi$ and $|d\langle\psi\rangle/d\log p|$ are largest.
     """
 
@@ -41,6 +42,7 @@ class Transition(AbstractResult):
     crossing_status: Int[Values, " delay"]
     best_of_n: Float[Values, " delay"]
     interval: Float[Values, "delay bound"]
+    flat: Float[Values, " delay"]
     grid: Float[Values, "delay bound"]
     best_of_n_status: Int[Values, " delay"]
     susceptible: Float[Values, " delay"]
@@ -67,13 +69,14 @@ def transition(
         raise InputError(f"`branches` must be of different delays of the diagram, {delays.tolist()}.")
     psi = _settled(diagram.of_best("order_parameter"))
     drawn = _best_of_resamples(diagram, resamples, key)
-    bounds = [np.percentile(_logistic_centre(density, drawn[:, :, k]), [2.5, 97.5]) for k in range(len(delays))]
+    centres = np.stack([_logistic_centre(density, drawn[:, :, k]) for k in range(len(delays))])
     grid = np.array([_bracket(density, 0.5 - psi[:, k]) for k in range(len(delays))])
     found = np.isfinite(grid[:, 0])
     return Transition(
         delay=delays,
         best_of_n=np.where(found, _logistic_centre(density, psi.T), np.nan),
-        interval=np.where(found[:, None], np.array(bounds), np.nan),
+        interval=np.where(found[:, None], np.array([_middle(row) for row in centres]), np.nan),
+        flat=np.isnan(centres).mean(1),
         grid=grid,
         best_of_n_status=np.where(found, FOUND, NOT_BRACKETED),
         susceptible=_largest(density, diagram.susceptibility),
@@ -82,6 +85,12 @@ def transition(
         missed=np.stack([_missed(diagram, k, followed.get(int(delay))) for k, delay in enumerate(delays)], axis=1),
         **_crossings([followed.get(int(delay)) for delay in delays]),
     )
+
+
+def _middle(centres: Float[np.ndarray, " resample"]) -> Float[np.ndarray, " bound"]:
+    """Percentiles 2.5 and 97.5 of the centres there are."""
+    known = centres[np.isfinite(centres)]
+    return np.percentile(known, [2.5, 97.5]) if len(known) else np.full(2, np.nan)
 
 
 def _largest(
@@ -148,7 +157,7 @@ def _logistic_centre(
     r"""The centre $p_c$ of $a + b/(1+(p/p_c)^{1/w})$ of least squares, by a grid of centres and widths.
 
     The plateaus a and b follow from centre and width by linear regression. Of a step between two densities all centres
-    between them are equally good as the width falls: the middle of the best ones is taken.
+    between them are equally good as the width falls: the middle of the best ones is taken. NaN where nothing falls.
     """
     logs = np.log(density)
     centres = np.linspace(logs[0], logs[-1], _CENTRES)
@@ -162,7 +171,8 @@ def _logistic_centre(
     explained = (np.maximum(off @ model.T, 0) ** 2).reshape(len(psi), _CENTRES, _WIDTHS).max(2)
     # a thousandth of what is to be explained is far below what the noise of a cell changes
     good = explained >= explained.max(1, keepdims=True) - 1e-3 * (off**2).sum(1, keepdims=True)
-    return np.exp((good * centres[None, :]).sum(1) / good.sum(1))
+    falls = (np.ptp(psi, axis=1) > 0) & (explained.max(1) > 0)
+    return np.where(falls, np.exp((good * centres[None, :]).sum(1) / good.sum(1)), np.nan)
 
 
 def _bracket(density: Float[np.ndarray, " density"], value: Float[np.ndarray, " density"]) -> tuple[float, float]:
