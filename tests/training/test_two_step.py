@@ -61,10 +61,21 @@ def test_the_report_says_how_each_stage_runs(done: TwoStepFit) -> None:
         # the same
         np.testing.assert_allclose(report.state_r2[stage], r2, atol=1e-5)
         assert report.accuracy[stage] == TASK.accuracy(jnp.asarray(y, jnp.float32), trials)
+
+
+def test_the_rank_is_chosen_on_other_trials_than_it_is_judged_on(done: TwoStepFit) -> None:
+    trials = TASK.trials(rc.stream(rc.key(1), "choice"), SAMPLES)
+    report, inputs = done.report, np.asarray(trials.inputs)
     index = list(np.asarray(report.candidate)).index(report.rank)
-    # one network by way of two programs, in float32
-    np.testing.assert_allclose(report.candidate_r2[index], report.state_r2[1], atol=1e-5)
-    assert report.candidate_accuracy[index] == report.accuracy[1]
+    assert report.candidate_r2[index] != report.state_r2[1]
+    # one network on other trials: alike, as far as sixteen trials of thirty steps say
+    assert report.candidate_r2[index] == pytest.approx(report.state_r2[1], abs=0.1)
+    y = states(done.full, inputs) @ np.asarray(done.full.readout.weight).T  # type: ignore[attr-defined]
+    kept = TASK.accuracy(jnp.asarray(y, jnp.float32), trials)
+    enough = (report.candidate_accuracy >= 0.98 * kept) & (report.candidate_r2 >= 0.9)
+    assert report.status == 0
+    # the least that keeps accuracy and states
+    assert report.rank == np.asarray(report.candidate)[enough][0]
 
 
 def test_training_through_time_mends_what_one_step_leaves(done: TwoStepFit) -> None:
@@ -72,14 +83,10 @@ def test_training_through_time_mends_what_one_step_leaves(done: TwoStepFit) -> N
     assert done.report.accuracy[3] > 0.9
 
 
-def test_the_rank_is_the_least_that_keeps_accuracy_and_states(done: TwoStepFit) -> None:
-    report = done.report
-    enough = (report.candidate_accuracy >= 0.98 * report.accuracy[0]) & (report.candidate_r2 >= 0.9)
-    assert report.status == 0
-    assert report.rank == np.asarray(report.candidate)[enough][0]
+def test_the_network_has_the_rank_of_the_report(done: TwoStepFit) -> None:
     connectivity = done.network.system.flow.connectivity  # type: ignore[attr-defined]
     assert isinstance(connectivity, LowRank)
-    assert connectivity.rank == report.rank
+    assert connectivity.rank == done.report.rank
 
 
 def test_readout_bias_and_start_stay_those_of_the_full_network(done: TwoStepFit) -> None:

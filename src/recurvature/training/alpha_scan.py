@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_kind
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.measures.determination import r_squared
 from recurvature.systems.base import Network
 from recurvature.systems.simulate import rollout
 from recurvature.training.activity import Activity
@@ -75,19 +76,17 @@ def _score(activity: Activity, alpha: float, cut: int, options: dict[str, Any]) 
     seen = _part(activity, alpha, slice(cut, None))
     rates = jnp.asarray(seen.rates) / fit.report.scale
     inputs = jnp.zeros((*rates.shape[:2], 1), rates.dtype) if seen.inputs is None else jnp.asarray(seen.inputs)
-    step, run = _errors(fit.network, rates, inputs.astype(rates.dtype))
-    after = np.asarray(rates)[:, 1:]
-    spread = float(((after - after.mean((0, 1))) ** 2).sum())
-    r2 = [1 - float(error) / spread if spread else np.nan for error in (step, run)]
-    return r2[0], r2[1], float(np.asarray(fit.report.clipped).mean())
+    guesses = _ahead(fit.network, rates, inputs.astype(rates.dtype))
+    step, run = (r_squared(np.asarray(rates)[:, 1:], np.asarray(guess)) for guess in guesses)
+    return step, run, float(np.asarray(fit.report.clipped).mean())
 
 
 @eqx.filter_jit
-def _errors(
+def _ahead(
     network: Network, rates: Float[Array, "trial time n"], inputs: Float[Array, "trial time d"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Summed square errors of single steps, and of trials run from their first sample."""
+) -> tuple[Float[Array, "trial after n"], Float[Array, "trial after n"]]:
+    """Rates after single steps, and in trials run from their first sample."""
     system: Any = network.system
     step = jax.vmap(jax.vmap(system.step))(rates[:, :-1], inputs[:, 1:])
     run = jax.vmap(lambda first, drive: rollout(system, first, drive))(rates[:, 0], inputs[:, 1:])
-    return ((step - rates[:, 1:]) ** 2).sum(), ((run - rates[:, 1:]) ** 2).sum()
+    return step, run

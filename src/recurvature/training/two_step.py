@@ -12,6 +12,7 @@ from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.measures.determination import r_squared
 from recurvature.measures.weighted_svd import weighted_svd
 from recurvature.systems.base import Euler, Network
 from recurvature.systems.connectivity import Dense, LowRank
@@ -31,7 +32,7 @@ STATUS = ("ok", "no-rank")
 
 
 class TwoStepReport(AbstractResult):
-    r"""How each stage does on trials that no stage was fitted to (docs eq. L.80).
+    r"""How each stage does on trials that no stage was fitted to and no rank was chosen on (docs eq. L.80).
 
     Stages are the trained full-rank network; its weights cut to the chosen rank; the network fitted to its activity one
     step ahead; that network trained on through time. R² of states are against the full-rank network, pooled over units,
@@ -47,6 +48,7 @@ class TwoStepReport(AbstractResult):
     candidate: Int[Values, " candidate"]
     """Ranks that were tried, for the full-rank weights cut to them."""
     candidate_accuracy: Float[Values, " candidate"]
+    """On the trials that the rank was chosen on, as `candidate_r2`: of the best of many a little too good."""
     candidate_r2: Float[Values, " candidate"]
     strengths: Float[Values, " k"]
     """Root mean square of the recurrent input along each of its directions, the strongest first."""
@@ -96,8 +98,8 @@ def two_step(
     the readout of the network. 5. `fit` of $M$, $N$ and the input weights for `tune_steps`, the readout as it is: a
     one-step fit alone need not keep what the task wants kept. Dinc et al. 2025, arXiv 2502.14337.
 
-    `bias`: whether the low-rank network has one; without (as in the paper) a bias that the full-rank network has learnt
-    is left out.
+    The rank is chosen on `samples` other trials than those of the report. `bias`: whether the low-rank network has one;
+    without (as in the paper) a bias that the full-rank network has learnt is left out.
 
     `network` is an Euler map of a dense tanh rate network. The low-rank network is in float32 as training leaves it.
     Raises `InputError` on other systems and on options that make no sense, `NumericalError` where training diverges.
@@ -116,11 +118,11 @@ def two_step(
         report=report,
     )
     full = trained.network
-    probe = _Probe(task, full, task.trials(stream(key, "probe"), samples))
+    choice, probe = (_Probe(task, full, task.trials(stream(key, name), samples)) for name in ("choice", "probe"))
     activity = sample_activity(full, task.trials(stream(key, "activity"), samples).inputs)
     left, right, strengths = _directions(full, np.asarray(activity.rates))
-    scores = _candidates(probe, left, right, [rank] if rank is not None else list(range(1, max_rank + 1)))
-    goals = (least_accuracy * probe.score(full)[0], least_r2)
+    scores = _candidates(choice, left, right, [rank] if rank is not None else list(range(1, max_rank + 1)))
+    goals = (least_accuracy * choice.score(full)[0], least_r2)
     index, status = _choose(scores, goals, asked=rank is not None)
     chosen = int(scores[index][0])
     # rates as they are, whatever the start: the readout is one of those
@@ -155,12 +157,10 @@ class _Probe:
         # seen from all of them alike: only their numbers differ
         run, states = simulate(network, self.trials.inputs), np.asarray(simulate(self.full, self.trials.inputs).states)
         outputs = jnp.asarray(run.outputs)
-        spread = float(((states - states.mean((0, 1))) ** 2).sum())
-        missed = float(((np.asarray(run.states) - states) ** 2).sum())
         weight = np.asarray(self.trials.mask)[:, :, None]
         error = weight * (np.asarray(outputs) - np.asarray(self.trials.targets)) ** 2
         loss = float(error.sum() / (error.shape[-1] * weight.sum()))
-        return self.task.accuracy(outputs, self.trials), loss, 1 - missed / spread
+        return self.task.accuracy(outputs, self.trials), loss, r_squared(states, np.asarray(run.states))
 
 
 def _directions(

@@ -34,7 +34,9 @@ class Extraction(AbstractResult):
     r"""A latent unit of a network at several ranks, each run on the same inputs as the network (docs eq. L.12–L.15).
 
     Columns of `left` and `right` are nested: the unit of rank q is made of the first q, $W_q = $ `left` @ `right.T`.
-    `accuracy` is NaN where no task was given. R² are of closed-loop runs, pooled over units, trials and times.
+    `accuracy` is NaN where no task was given. R² are of closed-loop runs, pooled over units, trials and times. All of
+    them are of the trials that the directions and the rank were taken from: of the best of many ranks a little too
+    good. Score `reduced` on other trials to report it.
     """
 
     citations: ClassVar[tuple[Citation, ...]] = (DINC,)

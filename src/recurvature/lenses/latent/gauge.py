@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from recurvature._errors import InputError, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import FixedPoints
-from recurvature.lenses.latent.scoring import r_squared
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.spectrum import spectrum
 from recurvature.lenses.latent.unit import LatentUnit, at_rest, row_space
+from recurvature.measures.determination import r_squared
 from recurvature.systems.connectivity import LowRank
 
 

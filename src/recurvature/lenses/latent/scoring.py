@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._result import Values
 from recurvature.lenses.latent.factors import Activity, Factors
 from recurvature.lenses.latent.unit import leaky_of
+from recurvature.measures.determination import r_squared
 from recurvature.systems.activations import activation
 from recurvature.systems.base import Network
 from recurvature.systems.simulate import Trajectory, simulate
@@ -76,13 +76,3 @@ def _closure(
     true, seen = (np.asarray(phi(jnp.asarray(a))) @ onto for a in (activity.currents, activity.currents - lost))
     size = np.linalg.norm(true)
     return float(np.linalg.norm(true - seen) / size) if size > 0 else 0.0
-
-
-def r_squared(truth: Float[Values, "*any n"], guess: Float[Values, "*any n"]) -> float:
-    """1 - (squared error / squared deviation from the mean of every unit), pooled; -inf where the guess overflowed."""
-    wanted, given = (np.asarray(a, float).reshape(-1, a.shape[-1]) for a in (truth, guess))
-    if not np.isfinite(given).all():
-        return -np.inf
-    spread = ((wanted - wanted.mean(0)) ** 2).sum()
-    error = ((wanted - given) ** 2).sum()
-    return float(1 - error / spread) if spread > 0 else float(error == 0)
