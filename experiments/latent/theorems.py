@@ -83,7 +83,7 @@ def several_synapses_close(lab: Lab) -> Measured:
     first: Any = network.system.flow.synapses[0]  # type: ignore[attr-defined]
     one = LowRank(first.left[:, :1], first.right[:, :1], first.normalisation)
     network = eqx.tree_at(lambda net: net.system.flow.synapses[0], network, one)
-    flow = network.system.flow  # type: ignore[attr-defined]
+    flow = network.system.flow
     start, inputs = rng.normal(size=n), rng.normal(size=(sizes.steps, 2))
     whole = Network(network.system, network.readout, jnp.asarray(start))
     states = np.asarray(simulate(whole, jnp.asarray(inputs[None])).states)[0]
