@@ -43,6 +43,18 @@ def simulate(theta: Array, layout: Layout, inputs: Array, dt: float = DT) -> Arr
     return jax.lax.scan(step, jnp.zeros(units, theta.dtype), inputs)[1]
 
 
+def simulate_factors(theta: Array, layout: Layout, inputs: Array, dt: float = DT) -> Array:
+    """`simulate` of many units: the same N rates, with the matrix left in its two factors."""
+    units = theta.shape[0]
+    z, v, m, u = (theta[:, block] for block in (layout.z, layout.v, layout.m, layout.u))
+
+    def step(h: Array, x: Array) -> tuple[Array, Array]:
+        after = (1 - dt) * h + dt * (u @ (v.T @ h) / units + m @ x)
+        return after, z.T @ after / units
+
+    return jax.lax.scan(step, jnp.zeros(units, theta.dtype), inputs)[1]
+
+
 def impulses(layout: Layout, steps: int, dt: float = DT) -> np.ndarray:
     """An impulse of area 1 in each input, one trial each (trial, time, d)."""
     result = np.zeros((layout.inputs, steps, layout.inputs))

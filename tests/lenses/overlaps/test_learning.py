@@ -20,6 +20,7 @@ from tests.lenses.overlaps.prescribed import (
     impulses,
     overlaps_along,
     simulate,
+    simulate_factors,
     some_overlaps,
     some_vectors,
 )
@@ -30,12 +31,12 @@ from recurvature.lenses import overlaps as ov
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
 
 
-def impulse_loss(layout: ov.Layout, kernel: np.ndarray):
+def impulse_loss(layout: ov.Layout, kernel: np.ndarray, run: Any = simulate):
     """The finite-window loss of the full network, summed over outputs and inputs; `kernel` is (input, time, o)."""
     inputs = jnp.asarray(impulses(layout, STEPS))
 
     def loss(theta):
-        outputs = jax.vmap(lambda x: simulate(theta, layout, x))(inputs)
+        outputs = jax.vmap(lambda x: run(theta, layout, x))(inputs)
         return DT * jnp.sum((outputs - kernel) ** 2)
 
     return loss
@@ -81,6 +82,30 @@ def test_the_map_is_gradient_descent_of_the_full_network(name: str) -> None:
     np.testing.assert_allclose(ov.recover(theta, learning), path[-1], rtol=1e-10, atol=1e-11)
     assert (learning.status == OK).all()
     assert (learning.smallest_eigenvalue > 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rank 2", "rank 3, two inputs and outputs"])
+def test_the_map_is_a_thousand_steps_of_five_thousand_units(name: str) -> None:
+    layout, _, rate, target, kernel = CASES[name]
+    theta = some_vectors(layout, 5000, 1)
+    loss = impulse_loss(layout, kernel, simulate_factors)
+
+    @jax.jit
+    def hundred_steps(at: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 100, lambda _, x: x - rate * 5000 * jax.grad(loss)(x), at)
+
+    path = [theta]
+    for _ in range(10):
+        path.append(hundred_steps(path[-1]))
+    learning = ov.descend(
+        ov.FilterLoss(target, layout, DT, STEPS * DT), some_overlaps(layout), rate, steps=1000, every=100, layout=layout
+    )
+    # something has been learnt
+    assert learning.loss[-1] < 0.7 * learning.loss[0]
+    # sums of 5000 terms in another order, over 1000 steps: rounding of 1e-16 that neither grows nor is damped much
+    np.testing.assert_allclose(learning.matrix, overlaps_along(jnp.stack(path)), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(ov.recover(theta, learning), path[-1], rtol=1e-10, atol=1e-11)
 
 
 def test_large_steps_are_exact_too() -> None:
