@@ -165,7 +165,8 @@ def kicks_along_the_encoding_persist(lab: Lab) -> Measured:
     )
 
 
-ADDITION = DelayedAddition(dt=STEP)
+ADDITION, ADDERS = DelayedAddition(dt=STEP), 64
+"""The task, and units: as many as its recipe has."""
 PULSE, SECOND, KICKED, DUE, END = 2, 20, 30, 60, 80
 """Steps: of a pulse, to the second one, to the kick, and of the report."""
 FORGOTTEN = 10
@@ -175,9 +176,8 @@ FORGOTTEN = 10
 def _adding(lab: Lab, index: int) -> Network:
     """A network of rank 1 that has learnt delayed addition."""
     how = lab.settings.perturbations
-    network = leaky_rate(
-        64, inputs=1, outputs=1, key=rc.stream(lab.key, f"addition {index}"), dt=STEP, gain=1.0, rank=1
-    )
+    key = rc.stream(lab.key, f"addition {index}")
+    network = leaky_rate(ADDERS, inputs=1, outputs=1, key=key, dt=STEP, gain=1.0, rank=1)
     low = network.system.flow.connectivity  # type: ignore[attr-defined]
     # what a neuron drives is what it reads: the variable begins near the edge of keeping its value
     aligned = LowRank(low.left, low.left / jnp.mean(low.left**2), low.normalisation)
@@ -209,18 +209,11 @@ def _kicked_additions(network: Network) -> dict[str, float]:
     row = np.asarray(unit.encoding)[0]
     step = np.polyfit(sums, states @ row, 1)[0] / np.linalg.norm(row)
     rest: dict[str, Any] = {"rates": states[len(sums) // 2], "inputs": np.zeros((END - KICKED, 1)), "decoder": decoder}
-    courses = np.array(
-        [
-            np.asarray(latent.perturb(unit, {"encoding": np.sign(s * step) * row}, size=abs(s * step), **rest).output)[
-                0
-            ]
-            for s in sums[sums != 0]
-        ]
-    )[:, :, 0]
-    late, early = courses[:, DUE - KICKED + 1 :].mean(1), courses[:, FORGOTTEN]
+    output = lambda along, size: np.asarray(latent.perturb(unit, {"kick": along}, size=size, **rest).output)[0, :, 0]  # noqa: E731
     kicks = sums[sums != 0]
-    readout = decoder[0] - latent.split(unit, decoder[0])[0]
-    hidden = np.asarray(latent.perturb(unit, {"readout": readout}, size=1.0, **rest).output)[0, :, 0]
+    courses = np.array([output(row, size) for size in kicks * step])
+    late, early = courses[:, DUE - KICKED + 1 :].mean(1), courses[:, FORGOTTEN]
+    hidden = output(decoder[0] - latent.split(unit, decoder[0])[0], 1.0)
     return {
         "of_pulses": float((late @ kicks / (kicks @ kicks)) / np.polyfit(sums, reports, 1)[0]),
         "line": float(np.corrcoef(late, kicks)[0, 1] ** 2),
