@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import recurvature as rc
-from recurvature import latent
+from recurvature import latent, measures
 from recurvature.app.claims import Measured
 from recurvature.systems import Euler, LatentFlow, LeakyRate, LowRank, Network, leaky_rate, simulate
 from recurvature.tasks import FlipFlop, SequenceSorting
@@ -223,7 +223,11 @@ def adam_excess(activity: rc.training.Activity, passes: int) -> np.ndarray:
 
 
 def sorting_takes_a_variable_for_each_number(lab: Lab) -> Measured:
-    """Accuracy at sorting two numbers, by rank: trained at full rank, cut to where activity drives, and trained on."""
+    """Sorting two numbers by rank: trained at full rank, cut to where activity drives, and trained on.
+
+    Beside the accuracy, how many components hold 99 % of the variance of the rates. No claim is made of them: networks
+    that are cut from one of full rank inherit some with every variable that they keep.
+    """
     how, length = lab.settings.fitting, 2
     task = SequenceSorting(length=length)
     network = leaky_rate(how.units, inputs=2, outputs=1, key=rc.stream(lab.key, "sorting"), dt=STEP, gain=1.0)
@@ -232,7 +236,7 @@ def sorting_takes_a_variable_for_each_number(lab: Lab) -> Measured:
     trials = task.trials(rc.stream(lab.key, "sorted"), 500)
     widest = max(how.ranks)
     cut = latent.extract(rc.cast(full.network, jnp.float32), trials, task=task, ranks=[widest])
-    accuracy = {}
+    accuracy, dimension = {}, {}
     for rank in how.ranks:
         tuned = lab.fit(
             f"sorting rank {rank}",
@@ -241,15 +245,21 @@ def sorting_takes_a_variable_for_each_number(lab: Lab) -> Measured:
             steps=how.sorting_tune_steps,
             learning_rate=rate(2e-3, how.sorting_tune_steps),
         )
-        outputs = jnp.asarray(simulate(tuned.network, trials.inputs).outputs)
-        accuracy[rank] = task.accuracy(outputs, trials)
+        run = simulate(tuned.network, trials.inputs)
+        accuracy[rank] = task.accuracy(jnp.asarray(run.outputs), trials)
+        dimension[rank] = measures.variance_dimension(np.asarray(run.states, float).reshape(-1, how.units))
     return Measured(
         {
             "accuracy_with_one_too_few": accuracy[length - 1],
             "accuracy_with_one_more": accuracy[length + 1],
             "gain_of_further_variables": accuracy[widest] - accuracy[length + 1],
         },
-        {"rank": list(accuracy), "accuracy": list(accuracy.values()), "full": float(cut.full_accuracy)},
+        {
+            "rank": list(accuracy),
+            "accuracy": list(accuracy.values()),
+            "dimension": list(dimension.values()),
+            "full": float(cut.full_accuracy),
+        },
         {"cut": cut},
     )
 
