@@ -226,7 +226,7 @@ def sorting_takes_a_variable_for_each_number(lab: Lab) -> Measured:
     """Sorting two numbers by rank: trained at full rank, cut to where activity drives, and trained on.
 
     Beside the accuracy, how many components hold 99 % of the variance of the rates. No claim is made of them: networks
-    that are cut from one of full rank inherit some with every variable that they keep.
+    that are cut from one of full rank may inherit some with every variable that they keep.
     """
     how, length = lab.settings.fitting, 2
     task = SequenceSorting(length=length)
