@@ -151,6 +151,36 @@ def test_directions_of_a_recall_network_are_packed() -> None:
     assert "in a sharp way" in all_said(section)
 
 
+def test_a_rectified_recall_network_says_what_its_relu_does_and_how_far_the_transition_is() -> None:
+    task = pipeline.find_task("recall", delay_steps=(2,), steps=8, density=0.2)
+    turned = 0.5 * np.array([[np.cos(2.35), -np.sin(2.35)], [np.sin(2.35), np.cos(2.35)]])
+    inputs = np.array([[4.0], [0.0]])
+    # tied, to give out all of the feature that is due
+    due = turned @ turned @ inputs
+    network = Network(
+        rc.systems.LinearMap(rc.systems.Dense(jnp.asarray(turned)), jnp.asarray(inputs)),
+        rc.systems.ActivatedReadout(jnp.asarray(due.T / (due.T @ due))),
+        jnp.zeros(2),
+    )
+    done = pipeline.perform(network, task, key=rc.key(0), trials=16, report=silent)
+    seen = superposition.see(subject(network, task, done), silent)
+    found, said = seen.numbers["superposition"], all_said(seen.sections[0])
+    expected = rc.superposition.clipping(
+        network, steps=8, delay=2, density=0.2, trials=1024, key=rc.stream(rc.key(0), "clipping")
+    )
+    assert found["clip_rate"] == np.asarray(expected.rate).tolist()
+    assert found["linearity_gap"] == expected.gap > 1.05
+    assert "the relu does much of the work" in said
+    # the table has 0.497 for two steps
+    assert (
+        "At a density of 0.2 the sparse packing costs less: the transition is at 0.497, a factor of 2.5 away." in said
+    )
+    # both younger ages are at an angle of more than 90° to the one that is due, which is read out in full
+    assert found["stored"] == pytest.approx([1.0], rel=1e-12)
+    assert "ψ = 1.00" in said
+    assert "the eigenvalues turn by 269° over the delay" in said
+
+
 def test_a_flow_and_too_many_inputs_have_no_directions_here() -> None:
     network = low_rank()
     flow = Network(network.system.flow, network.readout, network.x0)  # type: ignore[attr-defined]

@@ -3,9 +3,12 @@
 import dataclasses
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+import recurvature as rc
 from recurvature import figures
 from recurvature._progress import Progress, Report
 from recurvature.app import pictures
@@ -27,7 +30,11 @@ from recurvature.app.report import picture
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import superposition
 from recurvature.lenses.superposition import FORGETTING
-from recurvature.systems.base import AbstractMap
+from recurvature.systems.base import AbstractMap, Network
+from recurvature.systems.connectivity import Dense
+from recurvature.systems.linear import DiagonalMap, LinearMap
+from recurvature.systems.readout import ActivatedReadout, LinearReadout
+from recurvature.systems.simulate import simulate
 from recurvature.tasks import Recall
 
 TITLE = "How it packs its past"
@@ -36,6 +43,10 @@ AGES, MOST_DIRECTIONS = 24, 240
 HISTORIES = 16
 """Histories of inputs about which directions are averaged."""
 AMPLITUDES = (-1.0, 0.5, 1.0, 2.0)
+CLIPPED = 1024
+"""Trials in which clipping is counted."""
+EFFECTIVELY_LINEAR = 1.05
+"""A loss without the relu below so many times that with it says that the relu hardly matters."""
 UNSTEADY = 0.3
 """Where directions differ by more than this share of their length, one picture of them is only an average."""
 
@@ -43,7 +54,7 @@ INTRODUCTION = (
     "Every past input leaves a direction in the state: where the state would move if that input had been a little "
     "larger. Inputs whose directions are orthogonal can be told apart; where there are more of them than dimensions, "
     "or they lean on one another, they interfere. Directions are derivatives, averaged over histories of inputs that "
-    "the task draws; before them the network is in its initial state."
+    "the task draws; before them the network is in its initial state. What is read out is meant before a relu."
 )
 
 
@@ -56,6 +67,9 @@ class Packed:
     delay: int | None
     """After how many steps the task asks for an input; None if it asks for nothing of that kind."""
     states: int
+    clipped: superposition.Clipping | None = None
+    density: float | None = None
+    """Of the features that the task draws, where it draws such as the table of transitions is of."""
 
 
 def see(subject: Subject, report: Report) -> Seen:
@@ -70,16 +84,74 @@ def see(subject: Subject, report: Report) -> Seen:
         return nothing("superposition", TITLE, why)
     report(Progress("directions of past inputs", 0, 1))
     histories = histories_of(subject, ages)
-    found = superposition.feature_directions(network, ages=ages, around=histories, amplitudes=AMPLITUDES)
+    found = superposition.feature_directions(before_relu(network), ages=ages, around=histories, amplitudes=AMPLITUDES)
     report(Progress("directions of past inputs", 1, 1))
     # a geometry counts features as they are recalled: as many as there are outputs
     fits = network.readout.output_size <= features
-    geometry = found.geometry((ages - 2) // 2 if delay is None else delay) if fits else None
-    packed = Packed(found, geometry, delay, network.system.state_size)
+    geometry = _geometry(network, found, (ages - 2) // 2 if delay is None else delay) if fits else None
+    clipped = None if geometry is None or delay is None else clipping_of(subject, delay)
+    packed = Packed(found, geometry, delay, network.system.state_size, clipped, density_of(subject))
     results: dict[str, Any] = {"superposition-directions": found}
     if geometry is not None and delay is not None:
         results["superposition-geometry"] = geometry
+    if clipped is not None:
+        results["superposition-clipping"] = clipped
     return Seen((section(packed),), {"superposition": numbers(packed)}, results, headline(packed))
+
+
+def before_relu(network: Network) -> Network:
+    """The network with what is read out before its relu, if it has one: beyond a relu a slope is 0 or says nothing."""
+    readout = network.readout
+    if not isinstance(readout, ActivatedReadout) or readout.phi != "relu":
+        return network
+    return eqx.tree_at(lambda net: net.readout, network, LinearReadout(readout.weight, readout.bias))
+
+
+def _geometry(network: Network, found: superposition.FeatureDirections, delay: int) -> superposition.Geometry:
+    """Of the weights where the recurrence is linear and dense, with its eigenvalues; otherwise of the directions."""
+    system, seen = network.system, before_relu(network).readout
+    plain = isinstance(seen, LinearReadout) and seen.bias is None
+    if plain and isinstance(system, LinearMap) and isinstance(system.connectivity, Dense):
+        return superposition.geometry(superposition.weights_of(network), delay, ages=len(found.age))
+    return found.geometry(delay)
+
+
+def clipping_of(subject: Subject, delay: int) -> superposition.Clipping | None:
+    """How often the readout clips in the trials of a recall task, and what its relu is worth; None where it has none.
+
+    None as well where features share a gate, weigh differently or come with a cue, or where the network is not silent
+    without input.
+    """
+    network, task, readout = subject.network, subject.task, subject.network.readout
+    rectified = isinstance(readout, ActivatedReadout) and readout.phi == "relu"
+    if not rectified or not isinstance(task, Recall) or not _plain(task):
+        return None
+    rest = simulate(network, jnp.zeros((1, task.steps, task.features))).outputs
+    if np.asarray(rest).any():
+        return None
+    return superposition.clipping(
+        network,
+        steps=task.steps,
+        delay=delay,
+        density=task.density,
+        amplitude=superposition.Uniform(task.low, task.high),
+        trials=CLIPPED,
+        key=rc.stream(rc.key(subject.options.seed), "clipping"),
+    )
+
+
+def density_of(subject: Subject) -> float | None:
+    """The density of a recall task of one feature from 0 to 1, recalled by a linear recurrence under a relu readout."""
+    network, task = subject.network, subject.task
+    linear = isinstance(network.system, LinearMap | DiagonalMap)
+    rectified = isinstance(network.readout, ActivatedReadout) and network.readout.phi == "relu"
+    if not (isinstance(task, Recall) and _plain(task) and linear and rectified):
+        return None
+    return task.density if (task.features, task.low, task.high) == (1, 0.0, 1.0) else None
+
+
+def _plain(task: Recall) -> bool:
+    return len(task.delay_steps) == 1 and not task.shared_gate and set(task.importance) == {1.0}
 
 
 def histories_of(subject: Subject, ages: int) -> Float[np.ndarray, "point age d"] | None:
@@ -144,6 +216,9 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     said = [("How long", _lasting(size, found.dt))]
     if packed.delay is not None and packed.geometry is not None:
         said.append(("How it packs", _regimes(packed.geometry)))
+        said += [("Evidence", line) for line in _evidence(packed.geometry, packed.density)]
+    if packed.clipped is not None:
+        said.append(("What the relu does", _clips(packed.clipped)))
     spread = float(np.median(np.asarray(found.spread)))
     kind = "depend on what else came in" if spread > UNSTEADY else "hardly depend on what else came in"
     said.append(
@@ -173,6 +248,28 @@ def _regimes(geometry: superposition.Geometry) -> str:
     return (
         f"Packing of what is recalled is {' and '.join(words)}; once a feature was due it is forgotten in a "
         f"{' and '.join(forgetting)} way."
+    )
+
+
+def _evidence(geometry: superposition.Geometry, density: float | None) -> list[str]:
+    """The verdicts on the first features that are recalled, and how far the transition is where that is known."""
+    lines = superposition.verdict(geometry)
+    kept = [lines[i] for i in np.flatnonzero(np.asarray(geometry.stored) > 0.5)[:3]]
+    known = geometry.delay in superposition.TRANSITION and np.shape(geometry.direction)[1:] == (2, 1)
+    if density is not None and known:
+        kept.append(superposition.verdict(geometry, density=density)[-1])
+    return kept
+
+
+def _clips(clipped: superposition.Clipping) -> str:
+    rate, gap = float(np.asarray(clipped.rate).mean()), clipped.gap
+    text = f"What is read out before the relu is negative at {percent(rate)} of steps"
+    if not np.isfinite(gap):
+        return f"{text}."
+    worth = "effectively linear" if gap < EFFECTIVELY_LINEAR else "the relu does much of the work"
+    return (
+        f"{text}; without the relu the loss would be {number(gap)} (± {number(clipped.gap_error)}) times as large: "
+        f"{worth if gap >= 1 else 'it loses by its relu'}."
     )
 
 
@@ -265,6 +362,11 @@ def numbers(packed: Packed) -> dict[str, Any]:
             "stored": np.asarray(geometry.stored).tolist(),
             "regimes": list(geometry.regimes),
             "load": geometry.load,
+        }
+    if packed.clipped is not None:
+        result |= {
+            "clip_rate": np.asarray(packed.clipped.rate).tolist(),
+            "linearity_gap": packed.clipped.gap if np.isfinite(packed.clipped.gap) else None,
         }
     return result
 
