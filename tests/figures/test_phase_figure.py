@@ -52,6 +52,7 @@ def located() -> Transition:
         crossing_status=np.array([0, 0, 2]),
         best_of_n=np.array([0.45, 0.45, 0.14]),
         interval=pairs,
+        flat=np.zeros(3),
         grid=pairs,
         best_of_n_status=np.zeros(3, int),
         coexistence=pairs,

@@ -11,7 +11,7 @@ from recurvature._errors import InputError, check_choice
 from recurvature.app import sections
 from recurvature.app.cells import Swept, parts_of, sweep
 from recurvature.app.output import claim
-from recurvature.app.page import Block, Notice, Page, Section, Table, Text, number
+from recurvature.app.page import Block, Notice, Page, Section, Table, Text, number, percent
 from recurvature.app.pictures import root
 from recurvature.app.report import picture
 from recurvature.app.run import Run, files, finish, write_run
@@ -59,6 +59,7 @@ NUMBERS = (
     "crossing_error",
     "best_of_n",
     "interval",
+    "flat",
     "grid",
     "susceptible",
     "steepest",
@@ -134,6 +135,17 @@ def _warnings(spec: SweepSpec, found: Swept) -> list[Block]:
     if alone:
         text = f"the best networks do not go from sparse to dense on these densities for delays of {', '.join(alone)}."
         notes.append(Notice("No branches:", text))
+    transition = found.transition
+    flat = [
+        f"{percent(share)} at a delay of {k}"
+        for k, share, best in zip(delays, np.asarray(transition.flat), np.asarray(transition.best_of_n), strict=True)
+        if share > 0 and np.isfinite(best)
+    ]
+    if flat:
+        text = (
+            f"among resampled seeds the best packing nowhere changes in {', '.join(flat)}; intervals are of the others."
+        )
+        notes.append(Notice("More seeds would help:", text))
     return notes
 
 
