@@ -162,8 +162,7 @@ def test_a_rectified_recall_network_says_what_its_relu_does_and_how_far_the_tran
         rc.systems.ActivatedReadout(jnp.asarray(due.T / (due.T @ due))),
         jnp.zeros(2),
     )
-    done = pipeline.perform(network, task, key=rc.key(0), trials=16, report=silent)
-    seen = superposition.see(subject(network, task, done), silent)
+    seen = superposition.see(subject(network, task), silent)
     found, said = seen.numbers["superposition"], all_said(seen.sections[0])
     expected = rc.superposition.clipping(
         network, steps=8, delay=2, density=0.2, trials=1024, key=rc.stream(rc.key(0), "clipping")

@@ -73,12 +73,14 @@ def test_of_a_packed_response_it_knows_nothing():
 def test_trials_of_several_features_cost_what_samples_say_unless_they_are_packed(getkey):
     """Random weights whose inputs last, and a trained network of two units at a small density."""
     recurrent, inputs = ([[-0.102, -0.613], [0.346, -0.194]], [[-2.367, 0.424], [2.106, 2.736]])
-    packed = tied(jnp.asarray(recurrent), jnp.asarray(inputs), delay=2)
+    # six more units and a feature that does nothing, so that both have the same shapes
+    rest = ((0, 6), (0, 6)), ((0, 6), (0, 1))
+    packed = tied(*(jnp.pad(jnp.asarray(w), pad) for w, pad in zip((recurrent, inputs), rest, strict=True)), delay=2)
     quotients, errors = [], []
-    for weights, steps, density in ((random_weights(3, 8, 3, radius=0.97), 24, 0.6), (packed, 12, 0.05)):
-        network, options = recall_network(weights, kind="ssm"), {"steps": steps, "density": density, "key": getkey()}
+    for weights, density in ((random_weights(3, 8, 3, radius=0.97), 0.6), (packed, 0.05)):
+        network, options = recall_network(weights, kind="ssm"), {"steps": 24, "density": density, "key": getkey()}
         found = sampled_loss(network, delay=2, trials=2048, **options)
-        quotients.append(float(normal_loss(projections(weights, steps), 2, density).sum()) / found.loss)
+        quotients.append(float(normal_loss(projections(weights, 24), 2, density).sum()) / found.loss)
         errors.append(found.standard_error / found.loss)
     # four standard errors, and a fourth cumulant over that of a normal number of one in some forty features
     assert abs(quotients[0] - 1) < 4 * errors[0] + 0.03 < 0.15
