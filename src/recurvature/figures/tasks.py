@@ -38,6 +38,9 @@ Run = Trajectory | Float[Any, "trial time o"]
 Labels = Sequence[Any] | Shaped[np.ndarray, " trial"] | None
 """A label to each trial."""
 
+MOST_TOLD = 4
+"""Coordinates of trials of which the first is worth a colour: of more, it is one input among many."""
+
 
 @look
 def outputs(
@@ -47,14 +50,15 @@ def outputs(
     figure: FigureBase | None = None,
     *,
     examples: int = 8,
-    coordinate: int = 0,
+    coordinate: int | None = None,
     groups: Labels = None,
     phases: Phases | None = None,
 ) -> list[Axes]:
     """Outputs of the first `examples` trials over time, and as broad pale lines their targets where the loss counts.
 
     A row to each output, a column to each of `groups` (a label to each trial, for instance its context). The colour is
-    the value of one task coordinate. Shaded are `phases`, or without them the times that count in any trial drawn.
+    the value of one task coordinate (None: the first, where there are at most four; else each trial has a colour of
+    its own). Shaded are `phases`, or without them the times that count in any trial drawn.
 
     Raises `InputError` where outputs, trials and groups do not belong together.
     """
@@ -66,14 +70,15 @@ def outputs(
     figure = new_figure(figure, width=width, height=1.6 * rows + 0.7)
     grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     time = np.arange(1, values.shape[1] + 1) * task.dt
-    where, colours = _coordinate(task, coordinate), None
-    if trials.theta is not None:
-        theta = np.asarray(trials.theta, np.float64)[:, coordinate]
+    where, colours = _coordinate(task, coordinate or 0), None
+    told = coordinate is not None or task.manifold().dimension <= MOST_TOLD
+    if trials.theta is not None and told:
+        theta = np.asarray(trials.theta, np.float64)[:, coordinate or 0]
         colours = _Colours(where, theta)
     for (row, column), ax in np.ndenumerate(grid):
         dress(ax)
-        for k in chosen[names[column]]:
-            colour = INK if colours is None else colours(theta[k])
+        for i, k in enumerate(chosen[names[column]]):
+            colour = COORDINATES[i % len(COORDINATES)] if colours is None else colours(theta[k])
             _trial(ax, time, values[k, :, row], trials, k, row, colour)
         time_axis(ax, time)
         shaded = phases or _counted(trials, [k for ks in chosen.values() for k in ks], time, task.dt)
