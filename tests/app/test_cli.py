@@ -131,13 +131,9 @@ def test_doctor_names_versions_devices_and_the_cache(command: Callable[..., Outc
     assert "versions" in command("doctor").out
 
 
+@pytest.mark.slow  # tests/tasks/test_shared_networks.py runs their trials in the default suite
 @pytest.mark.parametrize(
-    ("file", "task", "least"),
-    [
-        ("rdm_rank1_512.pt", "random-dots", 0.99),
-        # its long delay takes long; tests/tasks/test_shared_networks.py runs its trials in the default suite
-        pytest.param("dms_rank2_512.pt", "delayed-match", 0.95, marks=pytest.mark.slow),
-    ],
+    ("file", "task", "least"), [("rdm_rank1_512.pt", "random-dots", 0.99), ("dms_rank2_512.pt", "delayed-match", 0.95)]
 )
 def test_published_networks_do_their_task(
     here: Callable[..., Outcome], tmp_path: Path, file: str, task: str, least: float

@@ -138,7 +138,7 @@ def wait_for_news(path: Path, process: subprocess.Popen[bytes]) -> None:
 def test_killed_at_any_moment(network: Network, task: AbstractTask, tmp_path: Path) -> None:
     cache, path = tmp_path / "cache", tmp_path / "run.safetensors"
     moments, steps = random.Random(0), []
-    for _ in range(3):
+    for _ in range(2):
         process = launch(cache, path)
         wait_for_news(path, process)
         time.sleep(moments.uniform(0, 0.1))
@@ -147,7 +147,7 @@ def test_killed_at_any_moment(network: Network, task: AbstractTask, tmp_path: Pa
         assert process.stderr is not None
         process.stderr.close()
         steps.append(io.load_checkpoint(path).step)
-    assert 0 < steps[0] < steps[1] < steps[2] < 600
+    assert 0 < steps[0] < steps[1] < 600
     process = launch(cache, path)
     _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()

@@ -43,6 +43,7 @@ def test_an_inner_product_becomes_euclidean(network: Network, manifold: PulsedIn
     np.testing.assert_allclose(scaled, plain / np.sqrt(30), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_values_and_derivatives_of_a_flow() -> None:
     network = rc.systems.leaky_current(12, inputs=2, outputs=1, key=rc.key(1), dt=None)
     at = immersion(network, ConstantInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)), lambda theta: theta), time=1.5)
