@@ -61,6 +61,9 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.core
 	$(PIP) --editable '.[dev,torch]'
+# NeuroGym asks for an older NumPy and Matplotlib than it needs: what it needs is named here, it comes without its wishes.
+	$(PIP) gymnasium pydantic-settings loguru natsort tomlkit tqdm
+	$(PIP) --no-deps neurogym
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.core
