@@ -1,5 +1,7 @@
 """Delayed addition: two pulses of any strength with a delay between them; report their sum some time later."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -29,6 +31,13 @@ class DelayedAddition(AbstractTask):
     whole numbers of steps, the pulses do not overlap, and `wait` is at least `pulse`.
     """
 
+    name: ClassVar[str] = "delayed-addition"
+    reference: ClassVar[Citation] = LATENT
+    input_size: ClassVar[int] = 1
+    """The pulses."""
+    output_size: ClassVar[int] = 1
+    """The sum."""
+
     dt: float = eqx.field(static=True, default=0.5)
     pulse: float = eqx.field(static=True, default=1.0)
     delays: tuple[float, float] = eqx.field(static=True, default=(10.0, 30.0), converter=tuple)
@@ -45,29 +54,9 @@ class DelayedAddition(AbstractTask):
             raise InputError(f"`pulse` must be at most `wait` and the shortest delay; got {self.pulse}.")
 
     @property
-    def name(self) -> str:
-        """`delayed-addition`."""
-        return "delayed-addition"
-
-    @property
-    def input_size(self) -> int:
-        """The pulses."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """The sum."""
-        return 1
-
-    @property
     def steps(self) -> int:
         """Steps of a trial with the longest delay."""
         return sum(whole_steps(self.dt, delay=self.delays[1], wait=self.wait, report=self.report))
-
-    @property
-    def reference(self) -> Citation:
-        """Dinc et al. 2025."""
-        return LATENT
 
     def pulses(self, strengths: Float[Array, "2"]) -> Float[Array, "2 1"]:
         """The two pulses, one to a row."""

@@ -1,5 +1,7 @@
 """Context-dependent decision: of two constant evidences, report the sign of the one that the context points at."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,6 +45,13 @@ class ContextDecision(AbstractTask):
     2 levels.
     """
 
+    name: ClassVar[str] = "context-decision"
+    reference: ClassVar[Citation] = WARPING
+    input_size: ClassVar[int] = 4
+    """Two evidences and two contexts."""
+    output_size: ClassVar[int] = 1
+    """The decision."""
+
     dt: float = eqx.field(static=True, default=0.2)
     steps: int = eqx.field(static=True, default=50)
     levels: int = eqx.field(static=True, default=11)
@@ -54,26 +63,6 @@ class ContextDecision(AbstractTask):
         check_positive(limit=self.limit)
         if self.levels < 2:
             raise InputError(f"`levels` must be at least 2: one level holds no decision; got {self.levels}.")
-
-    @property
-    def name(self) -> str:
-        """`context-decision`."""
-        return "context-decision"
-
-    @property
-    def input_size(self) -> int:
-        """Two evidences and two contexts."""
-        return 4
-
-    @property
-    def output_size(self) -> int:
-        """The decision."""
-        return 1
-
-    @property
-    def reference(self) -> Citation:
-        """Pellegrino & Chadwick, NeurIPS 2025."""
-        return WARPING
 
     @property
     def evidence(self) -> Float[np.ndarray, " level"]:

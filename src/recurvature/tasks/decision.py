@@ -1,6 +1,7 @@
 """Random-dots decision: is the motion, weak or strong, to the right or to the left?"""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -37,6 +38,13 @@ class RandomDots(AbstractTask):
     of Valente, Pillow & Ostojic, NeurIPS 2022. Raises `InputError` on lengths that are not positive.
     """
 
+    name: ClassVar[str] = "random-dots"
+    reference: ClassVar[Citation] = LOW_RANK
+    input_size: ClassVar[int] = 1
+    """The motion."""
+    output_size: ClassVar[int] = 1
+    """The decision."""
+
     dt: float = eqx.field(static=True, default=0.2)
     fixation_steps: int = eqx.field(static=True, default=5)
     stimulus_steps: int = eqx.field(static=True, default=40)
@@ -56,29 +64,9 @@ class RandomDots(AbstractTask):
             check_positive(coherences=coherence)
 
     @property
-    def name(self) -> str:
-        """`random-dots`."""
-        return "random-dots"
-
-    @property
-    def input_size(self) -> int:
-        """The motion."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """The decision."""
-        return 1
-
-    @property
     def steps(self) -> int:
         """Fixation, stimulus, delay and response together."""
         return self._response_start + self.response_steps
-
-    @property
-    def reference(self) -> Citation:
-        """Valente, Pillow & Ostojic, NeurIPS 2022."""
-        return LOW_RANK
 
     @property
     def _response_start(self) -> int:

@@ -2,7 +2,7 @@ r"""Be a filter: the output is the input, convolved with a kernel that is known 
 
 import abc
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -44,6 +44,12 @@ class _Steps(eqx.Module):
 class AbstractFilter(AbstractTask):
     r"""What filters share: input, targets on the grid $n\,dt$, and when an output counts as right."""
 
+    reference: ClassVar[Citation] = OVERLAPS
+    input_size: ClassVar[int] = 1
+    """One."""
+    output_size: ClassVar[int] = 1
+    """One."""
+
     if TYPE_CHECKING:
 
         @property
@@ -57,21 +63,6 @@ class AbstractFilter(AbstractTask):
     @abc.abstractmethod
     def kernel(self, time: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
         r"""The impulse response $k^*(t)$, in float64."""
-
-    @property
-    def input_size(self) -> int:
-        """One."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """One."""
-        return 1
-
-    @property
-    def reference(self) -> Citation:
-        """Ger & Barak (2026)."""
-        return OVERLAPS
 
     @property
     def _scale(self) -> float:
@@ -137,6 +128,8 @@ class ExponentialFilter(AbstractFilter):
     `steps` are positive and `amplitude` is finite and not 0.
     """
 
+    name: ClassVar[str] = "filter"
+
     dt: float = eqx.field(static=True, default=0.1)
     steps: int = eqx.field(static=True, default=200)
     amplitude: float = eqx.field(static=True, default=1.0)
@@ -151,11 +144,6 @@ class ExponentialFilter(AbstractFilter):
         if not (math.isfinite(self.amplitude) and self.amplitude):
             raise InputError(f"`amplitude` must be a finite number other than 0; got {self.amplitude!r}.")
 
-    @property
-    def name(self) -> str:
-        """`filter`."""
-        return "filter"
-
     def kernel(self, time: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
         """$a e^{-ct}$."""
         return self.amplitude * np.exp(-self.rate * time)
@@ -169,6 +157,8 @@ class DampedOscillator(AbstractFilter):
     `damping`, `frequency` and `steps` are positive.
     """
 
+    name: ClassVar[str] = "oscillator"
+
     dt: float = eqx.field(static=True, default=0.1)
     steps: int = eqx.field(static=True, default=200)
     damping: float = eqx.field(static=True, default=0.3)
@@ -180,11 +170,6 @@ class DampedOscillator(AbstractFilter):
         check_choice("input", self.input, INPUTS)
         check_count(steps=self.steps)
         check_positive(damping=self.damping, frequency=self.frequency)
-
-    @property
-    def name(self) -> str:
-        """`oscillator`."""
-        return "oscillator"
 
     def kernel(self, time: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
         r"""$e^{-\gamma t}\cos\omega t$."""

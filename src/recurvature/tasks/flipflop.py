@@ -1,6 +1,7 @@
 """Flip-flop: channels carry brief pulses, and every output keeps the sign of the last pulse of its channel."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,6 +45,9 @@ class FlipFlop(AbstractTask):
     one step.
     """
 
+    name: ClassVar[str] = "flip-flop"
+    reference: ClassVar[Citation] = LATENT
+
     bits: int = eqx.field(static=True, default=3)
     dt: float = eqx.field(static=True, default=0.5)
     steps: int = eqx.field(static=True, default=100)
@@ -83,11 +87,6 @@ class FlipFlop(AbstractTask):
         return 1 if self.gaps is None else 1 + whole_steps(self.dt, shortest_gap=self.gaps[0])[0]
 
     @property
-    def name(self) -> str:
-        """`flip-flop`."""
-        return "flip-flop"
-
-    @property
     def input_size(self) -> int:
         """The channels."""
         return self.bits
@@ -96,11 +95,6 @@ class FlipFlop(AbstractTask):
     def output_size(self) -> int:
         """The bits."""
         return self.bits
-
-    @property
-    def reference(self) -> Citation:
-        """Dinc et al. 2025."""
-        return LATENT
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
         """`n` trials without noise."""

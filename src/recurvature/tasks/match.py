@@ -1,5 +1,7 @@
 """Delayed match to sample: were the two stimuli, a random delay apart, the same?"""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,13 @@ class DelayedMatch(AbstractTask):
     Pillow & Ostojic, NeurIPS 2022. Raises `InputError` on lengths that are not positive and delays out of order.
     """
 
+    name: ClassVar[str] = "delayed-match"
+    reference: ClassVar[Citation] = LOW_RANK
+    input_size: ClassVar[int] = 2
+    """One channel to each stimulus."""
+    output_size: ClassVar[int] = 1
+    """The decision."""
+
     dt: float = eqx.field(static=True, default=0.2)
     fixation_steps: int = eqx.field(static=True, default=5)
     stimulus_steps: int = eqx.field(static=True, default=25)
@@ -46,29 +55,9 @@ class DelayedMatch(AbstractTask):
             )
 
     @property
-    def name(self) -> str:
-        """`delayed-match`."""
-        return "delayed-match"
-
-    @property
-    def input_size(self) -> int:
-        """One channel to each stimulus."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """The decision."""
-        return 1
-
-    @property
     def steps(self) -> int:
         """Steps of a trial with the longest delay."""
         return self._edges(self.longest_delay_steps)[-1]
-
-    @property
-    def reference(self) -> Citation:
-        """Valente, Pillow & Ostojic, NeurIPS 2022."""
-        return LOW_RANK
 
     def _edges(self, delay: int) -> tuple[int, ...]:
         """The steps at which the parts of a trial end."""

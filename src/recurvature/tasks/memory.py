@@ -33,6 +33,12 @@ class AbstractTwoItems(AbstractTask):
     (halved, as an average under the weights): 1 in the responses, and the same total over the quiet times of the trial.
     """
 
+    reference: ClassVar[Citation] = WARPING
+    input_size: ClassVar[int] = 3
+    """(cos, sin) of the item that is on, and go."""
+    output_size: ClassVar[int] = 2
+    """(cos, sin) of the angle to report."""
+
     responses: eqx.AbstractClassVar[tuple[str, ...]]
     """The names of the responses."""
     turns: eqx.AbstractClassVar[int]
@@ -78,25 +84,10 @@ class AbstractTwoItems(AbstractTask):
         """What is to be given out in each response, one to a row: (cos, sin) of an angle."""
 
     @property
-    def input_size(self) -> int:
-        """(cos, sin) of the item that is on, and go."""
-        return 3
-
-    @property
-    def output_size(self) -> int:
-        """(cos, sin) of the angle to report."""
-        return 2
-
-    @property
     def steps(self) -> int:
         """Steps of a trial with the longest delay."""
         slot, quiet, delay = whole_steps(self.dt, slot=self._slot, quiet=self.quiet, delays=max(self.delays))
         return (3 + len(self.responses)) * slot + delay + quiet
-
-    @property
-    def reference(self) -> Citation:
-        """Pellegrino & Chadwick, NeurIPS 2025."""
-        return WARPING
 
     @property
     def _slot(self) -> float:
@@ -192,6 +183,8 @@ class WorkingMemory(AbstractTwoItems):
     Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
     """
 
+    name: ClassVar[str] = "working-memory"
+
     responses: ClassVar[tuple[str, ...]] = ("response 1", "response 2")
     turns: ClassVar[int] = 1
     dt: float = eqx.field(static=True, default=0.1)
@@ -201,11 +194,6 @@ class WorkingMemory(AbstractTwoItems):
     quiet: float = eqx.field(static=True, default=4.0)
     angles: int = eqx.field(static=True, default=6)
     input_noise: float = eqx.field(static=True, default=0.0)
-
-    @property
-    def name(self) -> str:
-        """`working-memory`."""
-        return "working-memory"
 
     def reports(self, angles: Float[Array, "2"]) -> Float[Array, "2 2"]:
         """Item 1, then item 2."""
@@ -236,6 +224,8 @@ class MemorySubtraction(AbstractTwoItems):
     Raises `InputError` unless durations are positive whole numbers of steps, and on fewer than 2 angles.
     """
 
+    name: ClassVar[str] = "memory-subtraction"
+
     responses: ClassVar[tuple[str, ...]] = ("response",)
     turns: ClassVar[int] = 2
     dt: float = eqx.field(static=True, default=0.1)
@@ -245,11 +235,6 @@ class MemorySubtraction(AbstractTwoItems):
     quiet: float = eqx.field(static=True, default=4.0)
     angles: int = eqx.field(static=True, default=6)
     input_noise: float = eqx.field(static=True, default=0.0)
-
-    @property
-    def name(self) -> str:
-        """`memory-subtraction`."""
-        return "memory-subtraction"
 
     def reports(self, angles: Float[Array, "2"]) -> Float[Array, "1 2"]:
         """The first angle less the second."""

@@ -1,6 +1,7 @@
 """Reaching: decode the velocity of a hand from the spike counts of units that are tuned to its direction and speed."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -68,6 +69,11 @@ class Reaching(AbstractTask):
     where speeds are out of order, and unless times are whole numbers of steps.
     """
 
+    name: ClassVar[str] = "reaching"
+    reference: ClassVar[Citation] = WARPING
+    output_size: ClassVar[int] = 2
+    """The velocity."""
+
     dt: float = eqx.field(static=True, default=0.02)
     units: int = eqx.field(static=True, default=200)
     baseline: float = eqx.field(static=True, default=20.0)
@@ -93,29 +99,14 @@ class Reaching(AbstractTask):
             )
 
     @property
-    def name(self) -> str:
-        """`reaching`."""
-        return "reaching"
-
-    @property
     def input_size(self) -> int:
         """The units."""
         return self.units
 
     @property
-    def output_size(self) -> int:
-        """The velocity."""
-        return 2
-
-    @property
     def steps(self) -> int:
         """Rest, movement, rest."""
         return sum(whole_steps(self.dt, onset=self.onset, movement=self.movement, rest=self.rest))
-
-    @property
-    def reference(self) -> Citation:
-        """Pellegrino & Chadwick, NeurIPS 2025."""
-        return WARPING
 
     @property
     def course(self) -> BellCourse:

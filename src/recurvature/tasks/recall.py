@@ -1,5 +1,7 @@
 r"""Delayed serial recall: at every step, give out what came in a fixed number of steps ago."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -49,6 +51,9 @@ class Recall(AbstractTask):
     are this library's choice. Raises `InputError` unless 0 <= k < `steps`, 0 < `density` <= 1 and `low` < `high`.
     """
 
+    name: ClassVar[str] = "recall"
+    reference: ClassVar[Citation] = SUPERPOSITION
+
     dt: float = eqx.field(static=True, default=1.0)
     steps: int = eqx.field(static=True, default=17)
     delay_steps: tuple[int, ...] = eqx.field(static=True, default=(3,))
@@ -73,11 +78,6 @@ class Recall(AbstractTask):
             )
 
     @property
-    def name(self) -> str:
-        """`recall`."""
-        return "recall"
-
-    @property
     def input_size(self) -> int:
         """The features, and the cue if there are several delays."""
         return self.features + len(self._cue(self.delay_steps[0]))
@@ -86,11 +86,6 @@ class Recall(AbstractTask):
     def output_size(self) -> int:
         """The features."""
         return self.features
-
-    @property
-    def reference(self) -> Citation:
-        """Sharma, Proca, Prieto & Mediano, ICLR 2026."""
-        return SUPERPOSITION
 
     def _cue(self, delay: int) -> tuple[float, ...]:
         return () if len(self.delay_steps) == 1 else tuple(float(k == delay) for k in self.delay_steps)

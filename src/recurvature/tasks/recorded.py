@@ -1,6 +1,6 @@
 """Reaching as it was recorded: decode velocity from real spike counts, and a manifold of reaches from their tuning."""
 
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -68,6 +68,11 @@ class RecordedReaching(AbstractTask):
     Engineering 2017.
     """
 
+    name: ClassVar[str] = "recorded-reaching"
+    reference: ClassVar[Citation] = DYER
+    output_size: ClassVar[int] = 2
+    """The velocity."""
+
     counts: Float[Values, "trial time unit"]
     velocity: Float[Values, "trial time 2"]
     weight: Float[Values, "trial time"]
@@ -82,29 +87,14 @@ class RecordedReaching(AbstractTask):
     input_noise: float = eqx.field(static=True, default=0.0)
 
     @property
-    def name(self) -> str:
-        """`recorded-reaching`."""
-        return "recorded-reaching"
-
-    @property
     def input_size(self) -> int:
         """The units."""
         return self.counts.shape[2]
 
     @property
-    def output_size(self) -> int:
-        """The velocity."""
-        return 2
-
-    @property
     def steps(self) -> int:
         """Bins of the longest period."""
         return self.counts.shape[1]
-
-    @property
-    def reference(self) -> Citation:
-        """Dyer et al., Nature Biomedical Engineering 2017."""
-        return DYER
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
         """`n` periods, each as often as any other or once more."""

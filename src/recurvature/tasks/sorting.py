@@ -1,5 +1,7 @@
 """Sequence sorting: numbers are shown one after another, and given out in order of size."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -28,6 +30,13 @@ class SequenceSorting(AbstractTask):
     Raises `InputError` unless 0 <= `settle_steps` < `slot_steps` and there are two numbers or more.
     """
 
+    name: ClassVar[str] = "sequence-sorting"
+    reference: ClassVar[Citation] = LATENT
+    input_size: ClassVar[int] = 2
+    """The number and go."""
+    output_size: ClassVar[int] = 1
+    """The number given out."""
+
     length: int = eqx.field(static=True, default=3)
     dt: float = eqx.field(static=True, default=0.5)
     slot_steps: int = eqx.field(static=True, default=5)
@@ -46,29 +55,9 @@ class SequenceSorting(AbstractTask):
             )
 
     @property
-    def name(self) -> str:
-        """`sequence-sorting`."""
-        return "sequence-sorting"
-
-    @property
-    def input_size(self) -> int:
-        """The number and go."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """The number given out."""
-        return 1
-
-    @property
     def steps(self) -> int:
         """All numbers in and out."""
         return 2 * self.length * self.slot_steps
-
-    @property
-    def reference(self) -> Citation:
-        """Dinc et al. 2025."""
-        return LATENT
 
     def pulses(self, numbers: Float[Array, " m"]) -> Float[Array, "pulse 2"]:
         """Each number in its turn, and go."""

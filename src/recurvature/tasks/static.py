@@ -1,5 +1,7 @@
 """Static classification on a circle: no dynamics, one step of a network from rest, which is a feedforward one."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,13 @@ class StaticCircle(AbstractTask):
     public code of Pellegrino & Chadwick, NeurIPS 2025. Raises `InputError` unless every arc holds an angle.
     """
 
+    name: ClassVar[str] = "static-circle"
+    reference: ClassVar[Citation] = WARPING
+    input_size: ClassVar[int] = 2
+    """(cos, sin) of the angle."""
+    output_size: ClassVar[int] = 1
+    """The class, ±1."""
+
     dt: float = eqx.field(static=True, default=1.0)
     angles: int = eqx.field(static=True, default=240)
     output_regions: int = eqx.field(static=True, default=1)
@@ -41,29 +50,9 @@ class StaticCircle(AbstractTask):
             )
 
     @property
-    def name(self) -> str:
-        """`static-circle`."""
-        return "static-circle"
-
-    @property
-    def input_size(self) -> int:
-        """(cos, sin) of the angle."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """The class, ±1."""
-        return 1
-
-    @property
     def steps(self) -> int:
         """One."""
         return 1
-
-    @property
-    def reference(self) -> Citation:
-        """Pellegrino & Chadwick, NeurIPS 2025."""
-        return WARPING
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
         """`n` trials without noise."""
