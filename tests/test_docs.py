@@ -68,3 +68,18 @@ def test_every_equation_that_a_docstring_cites_exists() -> None:
     assert {"W.2", "W.5"} <= cited
     assert cited <= set(written)
     assert len(written) == len(set(written))
+
+
+def named() -> set[tuple[str, str]]:
+    """Every `rc.room.name` that the pages and the README speak of."""
+    pages = [ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)]
+    text = "\n".join(page.read_text() for page in pages)
+    return set(re.findall(r"\brc\.(\w+)\.(\w+)", text))
+
+
+def test_every_function_that_the_pages_name_exists_and_is_run_by_a_test() -> None:
+    tests = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("*.py")))
+    assert ("warping", "metric") in named()
+    for room, name in sorted(named()):
+        assert hasattr(getattr(recurvature, room), name), f"rc.{room}.{name} does not exist"
+        assert re.search(rf"\b{name}\b", tests), f"no test names {name}"
