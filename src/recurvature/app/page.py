@@ -1,7 +1,7 @@
 """What a report is made of: a page of sections, each a row of blocks. Nothing here knows HTML or matplotlib."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +93,31 @@ class Picture:
     kind: ClassVar[str] = "picture"
 
 
-Block = Text | Heading | Notice | Points | Code | References | Facts | Table | Picture
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """A figure that a reader can turn or play with, and the picture that stands for it in print and without scripts.
+
+    `view` names the script that draws it, `data` is what it draws: JSON of numbers and texts.
+    """
+
+    view: Literal["sheet", "plane"]
+    data: dict[str, Any]
+    picture: Picture
+    caption: str
+    kind: ClassVar[str] = "live"
+
+
+Block = Text | Heading | Notice | Points | Code | References | Facts | Table | Picture | Live
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A titled row of blocks."""
+    """A titled row of blocks, under one sentence that says what was found (or none: an empty one)."""
 
     anchor: str
     title: str
     blocks: tuple[Block, ...]
+    finding: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +128,11 @@ class Page:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+    @property
+    def told(self) -> bool:
+        """Whether the sections tell a story, whose sentences then stand in the table of contents."""
+        return any(section.finding for section in self.sections)
 
 
 THIN = "\N{NARROW NO-BREAK SPACE}"

@@ -1,0 +1,297 @@
+// The plane of two latent variables: its flow under an input that a slider sets, and trajectories that a click starts.
+
+const STEP = 0.05; // of a trajectory, in units of time; the flow is smooth on the scale of its grid
+const LONGEST = 40;
+const MOST_PATHS = 12;
+const PINS = ["vermillion", "purple", "green", "orange", "blue"];
+
+VIEWS.plane = (figure, data) => {
+  const [across, up] = data.axes;
+  const n = data.count;
+  const view = { slide: 0, value: Math.floor(data.slides[0].values.length / 2), cursor: null, keyed: false };
+  const pinned = [];
+
+  const slide = () => data.slides[view.slide];
+  const field = () => slide().fields[view.value];
+
+  // The place of a position on the grid, from 0 to n - 1; null outside.
+  function cell([x, y]) {
+    const [a, b] = [(x - across.low) / (across.high - across.low), (y - up.low) / (up.high - up.low)];
+    return a < 0 || b < 0 || a > 1 || b > 1 ? null : [a * (n - 1), b * (n - 1)];
+  }
+
+  // Bilinear in a table of `width` numbers to a point, the first axis slowest.
+  function between(values, width, k, [a, b]) {
+    const [i, j] = [Math.min(Math.floor(a), n - 2), Math.min(Math.floor(b), n - 2)];
+    const [s, t] = [a - i, b - j];
+    const of = (p, q) => values[(p * n + q) * width + k];
+    return (1 - s) * ((1 - t) * of(i, j) + t * of(i, j + 1)) + s * ((1 - t) * of(i + 1, j) + t * of(i + 1, j + 1));
+  }
+
+  function rate(position) {
+    const at = cell(position);
+    return at && [0, 1].map((k) => between(field(), 2, k, at) * data.scale);
+  }
+
+  function output(position) {
+    const at = data.output && cell(position);
+    return at ? between(slide().outputs[view.value], 1, 0, at) * data.output.scale : null;
+  }
+
+  // Runge and Kutta's fourth order in the flow between the points of the table, until it rests or leaves.
+  function path(start) {
+    const places = [start];
+    let at = start;
+    for (let time = 0; time < LONGEST; time += STEP) {
+      const stages = [];
+      for (const share of [0, 0.5, 0.5, 1]) {
+        const last = stages.at(-1) ?? [0, 0];
+        const change = rate(at.map((x, i) => x + share * STEP * last[i]));
+        if (!change) return places;
+        stages.push(change);
+      }
+      at = at.map((x, i) => x + (STEP / 6) * (stages[0][i] + 2 * stages[1][i] + 2 * stages[2][i] + stages[3][i]));
+      places.push(at);
+      if (Math.hypot(...stages[0]) < 1e-4 * fastest()) return places;
+    }
+    return places;
+  }
+
+  function fastest() {
+    let most = 0;
+    for (let i = 0; i < field().length; i += 2) most = Math.max(most, Math.hypot(field()[i], field()[i + 1]));
+    return most * data.scale || 1;
+  }
+
+  const edge = 34;
+
+  function lens(size) {
+    const side = Math.min(size.width - edge - 8, size.height - edge - 8);
+    const left = (size.width - side + edge - 8) / 2;
+    const to = ([x, y]) => [
+      left + (side * (x - across.low)) / (across.high - across.low),
+      8 + side * (1 - (y - up.low) / (up.high - up.low)),
+    ];
+    const from = ([a, b]) => [
+      across.low + ((a - left) / side) * (across.high - across.low),
+      up.low + (1 - (b - 8) / side) * (up.high - up.low),
+    ];
+    return { to, from, side, left };
+  }
+
+  function draw(context, size) {
+    const { to, side, left } = lens(size);
+    shade(context, left, side);
+    frame(context, to, side, left);
+    context.save();
+    context.beginPath();
+    context.rect(left, 8, side, side);
+    context.clip();
+    arrows(context, to, side);
+    rests(context, to, 0, colour("blue"));
+    rests(context, to, 1, colour("vermillion"));
+    pinned.forEach((start, i) => trace(context, to, path(start), colour(PINS[i % PINS.length]), 2.4));
+    if (view.cursor && cell(view.cursor)) trace(context, to, path(view.cursor), colour("ink"), 1.4);
+    for (const [x, y, type] of slide().points[view.value]) mark(context, to([x, y]), type);
+    if (view.keyed && view.cursor) cross(context, to(view.cursor));
+    context.restore();
+  }
+
+  // What would be put out at every place, as a pale colour.
+  function shade(context, left, side) {
+    if (!data.output) return;
+    const small = new OffscreenCanvas(n, n);
+    const image = new ImageData(n, n);
+    const paint = ramp("signed");
+    const most = Math.max(Math.abs(data.output.low), Math.abs(data.output.high)) || 1;
+    slide().outputs[view.value].forEach((value, k) => {
+      const [i, j] = [Math.floor(k / n), k % n];
+      const rgb = paint(0.5 + (0.5 * value * data.output.scale) / most);
+      image.data.set([...rgb, 70], 4 * ((n - 1 - j) * n + i));
+    });
+    small.getContext("2d").putImageData(image, 0, 0);
+    context.drawImage(small, 0.5, 0.5, n - 1, n - 1, left, 8, side, side);
+  }
+
+  function frame(context, to, side, left) {
+    context.strokeStyle = colour("line");
+    context.strokeRect(left, 8, side, side);
+    const ink = colour("soft");
+    for (const share of [0, 0.5, 1]) {
+      const [x, y] = [across, up].map((axis) => axis.low + share * (axis.high - axis.low));
+      text(context, words(x, 2), left + share * side, side + 20, ink, share === 1 ? "right" : share ? "center" : "left");
+      text(context, words(y, 2), left - 6, 8 + (1 - share) * side + (share === 1 ? 6 : share ? 0 : -6), ink, "right");
+    }
+    text(context, across.name, left + 0.75 * side, side + 20, colour("ink"), "center");
+    text(context, up.name, left - 8, 8 + 0.25 * side, colour("ink"), "right");
+  }
+
+  function arrows(context, to, side) {
+    const most = fastest();
+    const every = Math.ceil(n / 15);
+    const longest = (0.8 * side * every) / n;
+    context.strokeStyle = colour("soft");
+    context.lineWidth = 1;
+    for (let i = Math.floor(every / 2); i < n; i += every) {
+      for (let j = Math.floor(every / 2); j < n; j += every) {
+        const change = [0, 1].map((k) => field()[(i * n + j) * 2 + k] * data.scale);
+        const speed = Math.hypot(...change);
+        if (!(speed > 1e-6 * most)) continue;
+        const spot = [across, up].map((axis, k) => axis.low + ([i, j][k] / (n - 1)) * (axis.high - axis.low));
+        const [x, y] = to(spot);
+        const ahead = to(spot.map((s, k) => s + change[k]));
+        const angle = Math.atan2(ahead[1] - y, ahead[0] - x);
+        const length = longest * Math.sqrt(speed / most);
+        const tip = [x + length * Math.cos(angle), y + length * Math.sin(angle)];
+        context.beginPath();
+        context.moveTo(x, y);
+        context.lineTo(...tip);
+        for (const turn of [2.6, -2.6]) {
+          context.moveTo(...tip);
+          context.lineTo(tip[0] + 4 * Math.cos(angle + turn), tip[1] + 4 * Math.sin(angle + turn));
+        }
+        context.stroke();
+      }
+    }
+  }
+
+  // Where one of the two variables rests: the zeros of its rate, cell by cell.
+  function rests(context, to, k, ink) {
+    const values = field();
+    const of = (i, j) => values[(i * n + j) * 2 + k];
+    const spot = (i, j) => to([across, up].map((axis, m) => axis.low + ([i, j][m] / (n - 1)) * (axis.high - axis.low)));
+    context.strokeStyle = ink;
+    context.lineWidth = 1.6;
+    context.beginPath();
+    for (let i = 0; i < n - 1; i += 1) {
+      for (let j = 0; j < n - 1; j += 1) {
+        const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+        const ends = [];
+        corners.forEach((one, c) => {
+          const two = corners[(c + 1) % 4];
+          const [p, q] = [of(...one), of(...two)];
+          if (p > 0 === q > 0) return;
+          const [a, b] = [spot(...one), spot(...two)];
+          ends.push(a.map((x, m) => x + (p / (p - q)) * (b[m] - x)));
+        });
+        for (let e = 0; e + 1 < ends.length; e += 2) {
+          context.moveTo(...ends[e]);
+          context.lineTo(...ends[e + 1]);
+        }
+      }
+    }
+    context.stroke();
+  }
+
+  function trace(context, to, places, ink, width) {
+    context.beginPath();
+    places.forEach((position) => context.lineTo(...to(position)));
+    context.strokeStyle = ink;
+    context.lineWidth = width;
+    context.stroke();
+    context.beginPath();
+    context.arc(...to(places[0]), 3, 0, 2 * Math.PI);
+    context.fillStyle = ink;
+    context.fill();
+  }
+
+  function mark(context, [x, y], type) {
+    context.beginPath();
+    if (type === "saddle") [[0, -7], [7, 0], [0, 7], [-7, 0]].forEach(([a, b]) => context.lineTo(x + a, y + b));
+    else context.arc(x, y, 6, 0, 2 * Math.PI);
+    context.closePath();
+    context.fillStyle = { stable: colour("green"), saddle: colour("orange") }[type] ?? colour("paper");
+    context.fill();
+    context.strokeStyle = colour("ink");
+    context.lineWidth = 1.2;
+    context.stroke();
+  }
+
+  function cross(context, [x, y]) {
+    context.strokeStyle = colour("ink");
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const [a, b] of [[9, 0], [0, 9]]) {
+      context.moveTo(x - a, y - b);
+      context.lineTo(x + a, y + b);
+    }
+    context.stroke();
+  }
+
+  const hint = "Move over the plane to see where activity goes from there; click to keep the path. Keys: arrows move, Enter keeps, Escape clears.";
+
+  function tell() {
+    const change = view.cursor && rate(view.cursor);
+    if (!change) {
+      box.said.textContent = hint;
+      return;
+    }
+    const end = path(view.cursor).at(-1);
+    const parts = [
+      `from (${view.cursor.map((x) => words(x, 2)).join(", ")})`,
+      `at first ${words(Math.hypot(...change), 2)} per ${data.unit}`,
+      `to (${end.map((x) => words(x, 2)).join(", ")})`,
+    ];
+    if (data.output) parts.push(`where the ${data.output.name} is ${words(output(end), 2)}`);
+    box.said.textContent = parts.join(", ");
+  }
+
+  function change(some = {}) {
+    Object.assign(view, some);
+    input.max = slide().values.length - 1;
+    view.value = Math.min(view.value, slide().values.length - 1);
+    input.value = view.value;
+    input.setAttribute("aria-label", slide().name);
+    given.textContent = `${slide().name} = ${words(slide().values[view.value])}`;
+    tell();
+    box.redraw();
+  }
+
+  function keep() {
+    if (!view.cursor || !cell(view.cursor)) return;
+    pinned.push(view.cursor);
+    if (pinned.length > MOST_PATHS) pinned.shift();
+    change();
+  }
+
+  function clear() {
+    pinned.length = 0;
+    change({ cursor: null, keyed: false });
+  }
+
+  function move(event, direction) {
+    event.preventDefault();
+    const from = view.cursor ?? [across, up].map((axis) => (axis.low + axis.high) / 2);
+    const to = [across, up].map((axis, k) => {
+      const moved = from[k] + (direction[k] * (axis.high - axis.low)) / 40;
+      return Math.min(Math.max(moved, axis.low), axis.high);
+    });
+    change({ cursor: to, keyed: true });
+  }
+
+  const box = stage(figure, `${data.title}. ${hint}`, draw, (width) => Math.min(0.95 * width, 520));
+  const input = slider(slide().values.length, view.value, (value) => change({ value }));
+  const given = element("span", { class: "clock" });
+  const which = choice(data.slides.map((one) => one.title), (i) => change({ slide: i }));
+  const key = element("span", { class: "key" });
+  for (const [type, name] of [["stable", "stable"], ["saddle", "saddle"], ["other", "unstable"]]) key.append(element("span", {}, element("i", { class: `dot ${type}` }), ` ${name}`));
+  for (const [ink, axis] of [["blue", across], ["vermillion", up]]) key.append(element("span", {}, element("i", { class: `dash ${ink}` }), ` ${axis.name} rests`));
+  if (data.slides.length > 1) box.controls.append(labelled("Vary", which));
+  box.controls.append(input, given, button("Clear paths", clear), key);
+
+  const at = (event) => lens(box.size).from(place(box.canvas, event));
+  box.canvas.addEventListener("pointermove", (event) => change({ cursor: at(event), keyed: false }));
+  box.canvas.addEventListener("pointerleave", () => change({ cursor: null, keyed: false }));
+  box.canvas.addEventListener("click", (event) => {
+    change({ cursor: at(event), keyed: false });
+    keep();
+  });
+  box.canvas.addEventListener("keydown", (event) => {
+    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (ways[event.key]) move(event, ways[event.key]);
+    if (event.key === "Enter") keep();
+    if (event.key === "Escape") clear();
+  });
+  change();
+};

@@ -1,0 +1,136 @@
+"""Figures that a reader turns and plays with: results as whole numbers of a common size, as fine as a screen shows."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from recurvature._errors import InputError
+from recurvature.app.page import Live, Picture
+from recurvature.lenses import warping
+from recurvature.systems.inputs import AbstractInputManifold
+
+STEPS = 2000
+"""Steps into which the largest value of a table is divided: more than a figure on a screen has pixels."""
+MOST_COORDINATES = 2
+"""Curves and surfaces can be turned; of more coordinates there is no picture."""
+
+
+def whole(values: Float[Any, "..."]) -> tuple[list[int | None], float]:
+    """Values, rounded, as multiples of one number, row by row, and that number; None where not finite."""
+    flat = np.asarray(values, np.float64).ravel()
+    finite = np.isfinite(flat)
+    scale = float(np.abs(flat[finite]).max(initial=0.0)) / STEPS or 1.0
+    rounded = np.rint(np.where(finite, flat, 0) / scale).astype(int).tolist()
+    return [value if known else None for value, known in zip(rounded, finite.tolist(), strict=True)], scale
+
+
+def few(values: Float[Any, "..."]) -> list[float]:
+    """Values with four significant digits."""
+    return [float(f"{value:.4g}") for value in np.asarray(values, np.float64).ravel()]
+
+
+def kind_of_scale(low: float, high: float, periodic: bool = False) -> str:
+    """Which colours suit values from `low` to `high`."""
+    if periodic:
+        return "periodic"
+    return "signed" if low < 0 < high else "sequential"
+
+
+def sheet(result: warping.Sheet, manifold: AbstractInputManifold, still: Picture, title: str) -> Live:
+    """The image of one or two coordinates through time, to be turned. Raises `InputError` on any other number."""
+    count = len(result.coordinates)
+    if not 0 < count <= MOST_COORDINATES or not result.grid:
+        raise InputError(f"`result` must be a sheet over a grid of 1 or 2 coordinates; got {count}.")
+    padded = np.zeros((*result.position.shape[:2], 3))
+    padded[..., : result.position.shape[-1]] = np.asarray(result.position, np.float64)
+    position, scale = whole(padded)
+    theta = np.asarray(result.theta, np.float64)
+    coordinates = []
+    for chart in manifold.coordinates:
+        low, high = float(chart.low), float(chart.high)
+        units = f" {chart.units}" if chart.units else ""
+        coordinates.append(
+            {"name": chart.name.replace("_", " "), "units": units, "low": low, "high": high}
+            | {"periodic": bool(chart.periodic), "kind": kind_of_scale(low, high, chart.periodic)}
+        )
+    data = {
+        "title": title,
+        "coordinates": coordinates,
+        "grid": list(result.grid),
+        "theta": [few(row) for row in theta],
+        "time": few(result.time),
+        "position": position,
+        "scale": scale,
+        "variance": few(result.variance),
+        "output": _output(np.asarray(result.outputs, np.float64)[..., 0], result.outputs.shape[-1]),
+    }
+    caption = (
+        "The grid of inputs as the network sees it, moment by moment, in the three principal components shared by all of "
+        "them; their shares of the variance are given below. A line follows the point under the pointer back in time."
+    )
+    return Live("sheet", data, still, caption)
+
+
+def _output(values: Float[np.ndarray, "..."], outputs: int) -> dict[str, Any]:
+    """The first output as one more thing to colour by."""
+    rounded, scale = whole(values)
+    low, high = (float(f(values[np.isfinite(values)], initial=0.0)) for f in (np.min, np.max))
+    name = "output" if outputs == 1 else "output 1"
+    scaled = {"name": name, "units": "", "low": low, "high": high, "kind": kind_of_scale(low, high)}
+    return scaled | {"values": rounded, "scale": scale}
+
+
+class Slide(NamedTuple):
+    """The flow of two variables at several values of one input, on one grid."""
+
+    title: str
+    name: str
+    values: Float[np.ndarray, " value"]
+    velocity: Float[np.ndarray, "value horizontal vertical i"]
+    outputs: Float[np.ndarray, "value horizontal vertical"] | None
+    points: Sequence[Sequence[tuple[float, float, str]]]
+    """Fixed points at every value: two coordinates and a type."""
+
+
+def plane(
+    slides: Sequence[Slide], extent: tuple[tuple[float, float], tuple[float, float]], still: Picture, *, title: str
+) -> Live:
+    """The flow of two latent variables, at inputs that a slider sets; every slide on the same square grid."""
+    count = {slide.velocity.shape[1:3] for slide in slides}
+    if len(count) != 1 or len(set(*count)) != 1:
+        raise InputError(f"`slides` must share one square grid; got {sorted(count)}.")
+    fields, scale = _tables([slide.velocity for slide in slides])
+    known = all(slide.outputs is not None for slide in slides)
+    outputs, unit = _tables([slide.outputs for slide in slides if slide.outputs is not None]) if known else ([], 1.0)
+    rows = []
+    for k, slide in enumerate(slides):
+        row = {"title": slide.title, "name": slide.name, "values": few(slide.values), "fields": fields[k]}
+        row["points"] = [[[*few((x, y)), kind] for x, y, kind in points] for points in slide.points]
+        rows.append(row | ({"outputs": outputs[k]} if known else {}))
+    axes = [{"name": f"κ{'₁₂'[k]}", "low": float(low), "high": float(high)} for k, (low, high) in enumerate(extent)]
+    reach = unit * STEPS
+    data = {
+        "title": title,
+        "axes": axes,
+        "count": slides[0].velocity.shape[1],
+        "unit": "τ",
+        "slides": rows,
+        "scale": scale,
+        "output": {"name": "output", "scale": unit, "low": -reach, "high": reach} if known else None,
+    }
+    caption = (
+        "The flow of the two latent variables while an input is held, with the curves on which either of them rests and "
+        "their fixed points. Behind it, in orange for negative and blue for positive, what is put out there."
+    )
+    return Live("plane", data, still, caption)
+
+
+def _tables(arrays: Sequence[Float[np.ndarray, "value ..."]]) -> tuple[list[list[list[int | None]]], float]:
+    """Every array as whole numbers of one size, value by value."""
+    _, scale = whole(np.concatenate([array.ravel() for array in arrays]))
+    tables = []
+    for array in arrays:
+        tables.append([np.rint(np.nan_to_num(row.ravel()) / scale).astype(int).tolist() for row in array])
+    return tables, scale
