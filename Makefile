@@ -66,6 +66,6 @@ $(VENV)/.dev: $(VENV)/.core
 	$(PIP) --no-deps neurogym
 	touch $@
 
-$(VENV)/.docs: $(VENV)/.core
+$(VENV)/.docs: $(VENV)/.dev
 	$(PIP) --editable '.[docs]'
 	touch $@
