@@ -1,5 +1,6 @@
 """Figures of flows, branches and spectra: readable, and what is drawn is what the result holds."""
 
+import dataclasses
 import functools
 
 import jax.numpy as jnp
@@ -123,6 +124,23 @@ def test_special_points_are_marked_where_they_are() -> None:
     stable = np.asarray(result.stability) == dynamics.TYPES.index("stable")
     # each stretch of stable points is drawn once, with the special points at its ends
     assert stable.sum() < solid <= stable.sum() + 2 * len(folds)
+
+
+def test_a_legend_says_which_oscillation_is_born() -> None:
+    result = branches()
+    first, *rest = result.special_points
+    kinds = np.asarray(result.special).copy()
+    kinds[[first, *rest]] = dynamics.SPECIAL.index("hopf")
+    for sign, name in ((-1.0, "supercritical"), (1.0, "subcritical")):
+        born = np.full(len(kinds), np.nan)
+        born[first] = sign
+        changed = dataclasses.replace(result, special=kinds, first_lyapunov=born)
+        legend = figure_of(figures.bifurcations(changed, along=3)).legends[0]
+        said = {text.get_text() for text in legend.get_texts()}
+        assert {f"Hopf, {name}", "Hopf"} <= said
+        axes = figures.bifurcations(changed, along=3)
+        wanted = [[result.value[first], result.states[first, 3]]]
+        np.testing.assert_array_equal(marked(axes, SPECIALS[f"hopf, {name}"]), wanted)
 
 
 def test_stretches_share_their_special_points() -> None:

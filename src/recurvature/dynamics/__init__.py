@@ -19,6 +19,7 @@ from recurvature.dynamics.linearise import attractor_test as attractor_test
 from recurvature.dynamics.linearise import linearise as linearise
 from recurvature.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from recurvature.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from recurvature.dynamics.special import CRITICALITY as CRITICALITY
 from recurvature.dynamics.special import SPECIAL as SPECIAL
 from recurvature.dynamics.stability import TYPES as TYPES
 from recurvature.dynamics.tracing import ENDS as ENDS

@@ -15,7 +15,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import stability
 from recurvature.dynamics.curve import Curve, Family
 from recurvature.dynamics.rate import LatentRate, euler_step, kind_of, lift, system_of
-from recurvature.dynamics.special import SPECIAL, Place, Setting, arrive
+from recurvature.dynamics.special import CRITICALITY, SPECIAL, Place, Setting, arrive
 from recurvature.dynamics.starts import latent_of
 from recurvature.dynamics.tracing import Branch, Steps, follow
 from recurvature.systems.base import AbstractSystem, Network
@@ -35,7 +35,7 @@ ORDINARY = -1
 
 
 class Continuation(AbstractResult):
-    r"""Branches of fixed points over one parameter (docs eq. D.14-D.17).
+    r"""Branches of fixed points over one parameter (docs eq. D.14-D.19).
 
     Points stand in the order of their branch, branch after branch; `branch` says whose they are. Special points are
     points of their branch. A low-rank leaky network is followed in its K latent variables, and `eigenvalues` are
@@ -64,6 +64,11 @@ class Continuation(AbstractResult):
     """`dynamics.SPECIAL`, or -1."""
     frequency: Float[Values, " point"] = eqx.field(metadata={"units": "rad/tau or rad/step"})
     """Of the oscillation that is born at a Hopf or Neimark-Sacker point; NaN elsewhere."""
+    first_lyapunov: Float[Values, " point"]
+    """Of a Hopf or Neimark-Sacker point (docs eq. D.18, D.19), for an eigenvector of length 1 in the variables that
+    were followed; negative if the oscillation that is born is stable. 0 where its terms cancel; NaN elsewhere, at
+    points that are not `refined` and at strong resonances of maps.
+    """
     refined: Bool[Values, " point"]
     """False at a special point whose own equations were not solved: it is as good as the bisection before."""
     ends: Int[Values, "branch end"]
@@ -91,6 +96,13 @@ class Continuation(AbstractResult):
     def special_kinds(self) -> tuple[str, ...]:
         """What they are, in words."""
         return tuple(SPECIAL[int(self.special[i])] for i in self.special_points)
+
+    @property
+    def special_names(self) -> tuple[str, ...]:
+        """Kinds with what kind of oscillation is born, where that is known: "hopf, subcritical"."""
+        born = np.asarray(self.first_lyapunov)[self.special_points]
+        side = [f", {CRITICALITY[int(c > 0)]}" if c > 0 or c < 0 else "" for c in born]
+        return tuple(kind + more for kind, more in zip(self.special_kinds, side, strict=True))
 
     def at(self, value: float) -> tuple[Float[np.ndarray, "crossing n"], Int[np.ndarray, " crossing"]]:
         """States at one value of the parameter, and the index of each, interpolated linearly along the branches.
@@ -280,6 +292,7 @@ def _result(
         branch=np.repeat(np.arange(len(found)), [len(branch.points) for branch in found]),
         special=np.array([ORDINARY if s is None else s.kind for s in special], np.int8),
         frequency=np.array([np.nan if s is None else s.frequency for s in special]),
+        first_lyapunov=np.array([np.nan if s is None else s.first_lyapunov for s in special]),
         refined=np.array([s is None or s.refined for s in special]),
         ends=np.array([branch.ends for branch in found], np.int8).reshape(-1, 2),
         kind=setting.kind,

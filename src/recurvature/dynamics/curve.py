@@ -14,6 +14,7 @@ from recurvature.dynamics.rate import AbstractRate, LatentRate, Rate, latent_rat
 from recurvature.systems.base import AbstractSystem
 
 Scalar = Float[Array, ""]
+Vector = Callable[[Float[Array, " k"]], Float[Array, " k"]]
 
 
 class Family(eqx.Module):
@@ -179,3 +180,30 @@ def bending(
     place, p, q = jnp.asarray(y), jnp.asarray(one), jnp.asarray(two)
     slope = lambda at: psi @ jax.jvp(curve.rate, (at,), (q,))[1]  # noqa: E731
     return jax.jvp(slope, (place,), (p,))[1], jax.jvp(slope, (place,), (q,))[1]
+
+
+@eqx.filter_jit
+def second_derivatives(
+    curve: Curve, y: Float[Array, " k1"], one: Float[Array, "row k"], two: Float[Array, "row k"]
+) -> Float[Array, "row k"]:
+    r"""$\partial_z^2g[u, v]$ for rows $u$ of `one` and $v$ of `two`, at one value of the parameter (docs eq. D.18)."""
+    rate, state = curve.family.at(curve.value(y)), curve.state(y)
+    return jax.vmap(lambda u, v: _along(_along(rate, u), v)(state))(one, two)
+
+
+@eqx.filter_jit
+def third_derivatives(
+    curve: Curve,
+    y: Float[Array, " k1"],
+    one: Float[Array, "row k"],
+    two: Float[Array, "row k"],
+    three: Float[Array, "row k"],
+) -> Float[Array, "row k"]:
+    r"""$\partial_z^3g[u, v, w]$ for rows of the three (docs eq. D.18)."""
+    rate, state = curve.family.at(curve.value(y)), curve.state(y)
+    return jax.vmap(lambda u, v, w: _along(_along(_along(rate, u), v), w)(state))(one, two, three)
+
+
+def _along(function: Vector, u: Float[Array, " k"]) -> Vector:
+    """The derivative along a direction, as a function of the state again."""
+    return lambda z: jax.jvp(function, (z,), (u,))[1]

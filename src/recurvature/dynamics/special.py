@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 
+from recurvature.dynamics.criticality import Pair, first_lyapunov
 from recurvature.dynamics.curve import Branching, Corrector, Critical, Curve, Oscillating, bending
 from recurvature.dynamics.problem import value_and_jacobian
 from recurvature.dynamics.rate import AbstractRate, Kind
@@ -18,9 +19,16 @@ SPECIAL = ("fold", "pitchfork", "transcritical", "hopf", "neimark-sacker", "peri
 
 - `fold`: the branch turns back; two fixed points meet and vanish.
 - `pitchfork`, `transcritical`: two branches cross; at a pitchfork one of them turns back there.
-- `hopf` (flow), `neimark-sacker` (map): a complex pair loses or gains stability, and an oscillation is born.
+- `hopf` (flow), `neimark-sacker` (map): a complex pair loses or gains stability, and an oscillation is born
+  (`CRITICALITY` says which).
 - `period-doubling` (map): a multiplier passes -1.
 - `multiple`: several eigenvalues pass at once, as symmetries force them to; nothing more is said of it.
+"""
+CRITICALITY = ("supercritical", "subcritical")
+"""What oscillation is born at a Hopf or Neimark-Sacker point (docs eq. D.18, D.19).
+
+- `supercritical`: a stable one, beside the unstable point.
+- `subcritical`: an unstable one, beside the stable point; beyond the special point states go far away.
 """
 
 UPRIGHT = 1e-3
@@ -121,6 +129,8 @@ class Special(NamedTuple):
     """Whether the critical equations were solved; if not, the place is that of a bisection."""
     other: Float[np.ndarray, " k1"] | None = None
     """The tangent of the curve that is crossed."""
+    first_lyapunov: float = np.nan
+    """Of the pair that passes; NaN for other kinds."""
 
 
 def special_between(setting: Setting, before: Place, after: Place) -> Special:
@@ -175,9 +185,11 @@ def _oscillation(setting: Setting, before: Place, after: Place) -> Special:
     rate = Oscillating(setting.curve, jnp.asarray(reference), jnp.asarray(step))
     guess = np.concatenate([before.y, vector.real, vector.imag, [omega]])
     solution, good = _solve(rate, guess, before, after)
-    return Special(
-        solution[: len(before.y)], HOPF if setting.kind == "flow" else NEIMARK_SACKER, float(solution[-1]), good
-    )
+    size, k = len(before.y), len(vector)
+    y, (real, imaginary), omega = solution[:size], np.split(solution[size:-1], [k]), float(solution[-1])
+    pair = Pair(y, real + 1j * imaginary, omega, step)
+    kind = HOPF if setting.kind == "flow" else NEIMARK_SACKER
+    return Special(y, kind, omega, good, first_lyapunov=first_lyapunov(setting.curve, pair) if good else np.nan)
 
 
 def _crossing(setting: Setting, before: Place, after: Place) -> Special:

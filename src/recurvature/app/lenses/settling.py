@@ -196,7 +196,7 @@ def _title(held: Held) -> str:
 
 def along(branches: dynamics.Continuation) -> str:
     """At which values of the parameter something happens."""
-    kinds, values = branches.special_kinds, np.asarray(branches.value)[branches.special_points]
+    kinds, values = branches.special_names, np.asarray(branches.value)[branches.special_points]
     low, high = branches.span
     if not kinds:
         return f"From {number(low)} to {number(high)} nothing happens to them: none is born and none vanishes."
@@ -220,7 +220,11 @@ def _words(kind: str) -> str:
         "pitchfork": "one point splits in three (pitchforks)",
         "transcritical": "two points exchange stability",
         "hopf": "an oscillation begins (Hopf)",
+        "hopf, supercritical": "a stable oscillation begins (supercritical Hopf)",
+        "hopf, subcritical": "an unstable oscillation begins (subcritical Hopf)",
         "neimark-sacker": "an oscillation begins (Neimark–Sacker)",
+        "neimark-sacker, supercritical": "a stable oscillation begins (supercritical Neimark–Sacker)",
+        "neimark-sacker, subcritical": "an unstable oscillation begins (subcritical Neimark–Sacker)",
         "period-doubling": "a two-step oscillation begins (period doubling)",
         "multiple": "several directions change at once",
     }[kind]

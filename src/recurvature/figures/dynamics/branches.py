@@ -10,7 +10,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from recurvature._errors import InputError, check_shape
-from recurvature.dynamics import SPECIAL, Continuation, FixedPoints, LyapunovSpectrum
+from recurvature.dynamics import Continuation, FixedPoints, LyapunovSpectrum
 from recurvature.figures.dynamics.marks import POINTS, SPECIALS, handles, mark
 from recurvature.figures.style import (
     BLUE,
@@ -40,6 +40,7 @@ def bifurcations(
 
     The height is the state along a direction: a unit by its number, a vector (n,), of which the length one is taken,
     or by default the direction in which the branches extend most. Where several directions grow the dashes are pale.
+    Hopf points are called supercritical or subcritical where that is known (docs eq. D.18).
     """
     ax = new_axes(ax, height=2.8)
     heights, named = _heights(branches, along)
@@ -48,8 +49,8 @@ def bifurcations(
     for first, last in _stretches(branch, np.where(special >= 0, -1, np.minimum(growing, 2))):
         inner = growing[first : last + 1][special[first : last + 1] < 0]
         ax.plot(value[first : last + 1], heights[first : last + 1], **_line(int(inner.max(initial=0))))
-    for i in branches.special_points:
-        mark(ax, float(value[i]), float(heights[i]), SPECIALS[SPECIAL[int(special[i])]])
+    for i, name in zip(branches.special_points, branches.special_names, strict=True):
+        mark(ax, float(value[i]), float(heights[i]), SPECIALS[name])
     ax.set_xlabel(words(branches.name))
     ax.set_ylabel(label or named)
     ax.set_xlim(*branches.span)
@@ -58,7 +59,7 @@ def bifurcations(
         for n, name in ((0, "stable"), (1, "one direction grows"), (2, "more grow"))
     ]
     present = {min(int(n), 2) for n in growing[special < 0]}
-    entries = [line for n, line in enumerate(lines) if n in present] + handles(branches.special_kinds, SPECIALS)
+    entries = [line for n, line in enumerate(lines) if n in present] + handles(branches.special_names, SPECIALS)
     _below(ax, entries)
     return ax
 

@@ -20,12 +20,15 @@ SPECIALS: dict[str, dict[str, Any]] = {
     "fold": {"marker": "o", "markersize": 5, "markerfacecolor": "white"},
     "pitchfork": {"marker": "s", "markersize": 5, "markerfacecolor": SKY},
     "transcritical": {"marker": "X", "markersize": 6, "markerfacecolor": SKY},
-    "hopf": {"marker": "*", "markersize": 8, "markerfacecolor": VERMILLION},
-    "neimark-sacker": {"marker": "*", "markersize": 8, "markerfacecolor": VERMILLION},
+    **{
+        kind + side: {"marker": "*", "markersize": 8, "markerfacecolor": colour}
+        for kind in ("hopf", "neimark-sacker")
+        for side, colour in (("", GREY), (", supercritical", VERMILLION), (", subcritical", "white"))
+    },
     "period-doubling": {"marker": "P", "markersize": 6, "markerfacecolor": PURPLE},
     "multiple": {"marker": "h", "markersize": 6, "markerfacecolor": GREY},
 }
-"""Kind of a special point → its mark."""
+"""Kind of a special point, as `Continuation.special_names` has it → its mark."""
 
 NAMES = {"hopf": "Hopf", "neimark-sacker": "Neimark\N{EN DASH}Sacker", "period-doubling": "period doubling"}
 """How a legend calls a kind whose name is not plain words."""
@@ -41,8 +44,10 @@ def mark(ax: Axes, x: float, y: float, style: dict[str, Any]) -> None:
 def handles(names: Iterable[str], styles: dict[str, dict[str, Any]]) -> list[Line2D]:
     """Legend entries for the names that occur, each once, in the order of the table."""
     present = set(names)
-    return [
-        Line2D([], [], label=NAMES.get(name, words(name)), **EDGE, **style)
-        for name, style in styles.items()
-        if name in present
-    ]
+    return [Line2D([], [], label=_called(name), **EDGE, **style) for name, style in styles.items() if name in present]
+
+
+def _called(name: str) -> str:
+    """What a legend says: the kind, and after a comma what is known beside."""
+    kind, comma, more = name.partition(",")
+    return NAMES.get(kind, words(kind)) + comma + more
