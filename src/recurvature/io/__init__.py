@@ -4,6 +4,7 @@ from recurvature.io.certificate import Certificate as Certificate
 from recurvature.io.certificate import equivalence as equivalence
 from recurvature.io.checkpoint import load_checkpoint as load_checkpoint
 from recurvature.io.checkpoint import save_checkpoint as save_checkpoint
+from recurvature.io.importers.torch.live import wrap_torch as wrap_torch
 from recurvature.io.layouts import LAYOUTS as LAYOUTS
 from recurvature.io.layouts import ImportOptions as ImportOptions
 from recurvature.io.layouts import Reading as Reading

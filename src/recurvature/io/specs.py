@@ -136,7 +136,7 @@ _ROOTS = (
     systems.AbstractReadout,
     systems.Network,
 )
-_HOLD_FUNCTIONS = (systems.FunctionMap, systems.FunctionFlow)
+_HOLD_FUNCTIONS = (systems.FunctionMap, systems.FunctionFlow, systems.HostMap)
 _REGISTERED: dict[str, type[eqx.Module]] = {}
 
 
@@ -197,6 +197,11 @@ def _unsaveable(value: Any, path: str) -> InputError:
     if path.endswith("phi") and callable(value):
         names = ", ".join(systems.ACTIVATIONS)
         return InputError(f"`{path}` is a function of your own, which a file cannot hold; use one by name: {names}.")
+    if isinstance(value, systems.HostMap):
+        return InputError(
+            f"`{path}` is a HostMap, computed by another library, which a file cannot hold. Save the model there "
+            "(in PyTorch its `state_dict()`) and wrap it anew; results about it can be saved."
+        )
     if isinstance(value, _HOLD_FUNCTIONS):
         return InputError(
             f"`{path}` is a {type(value).__name__}, whose Python function a file cannot hold. Write it as a class of "

@@ -18,6 +18,8 @@ from recurvature.systems.gated import LSTMCell as LSTMCell
 from recurvature.systems.gated import gru as gru
 from recurvature.systems.gated import lstm as lstm
 from recurvature.systems.gaussian import mean_slope as mean_slope
+from recurvature.systems.host import AbstractHostFunction as AbstractHostFunction
+from recurvature.systems.host import HostMap as HostMap
 from recurvature.systems.inputs import AbstractDomain as AbstractDomain
 from recurvature.systems.inputs import AbstractInputManifold as AbstractInputManifold
 from recurvature.systems.inputs import ConstantInputs as ConstantInputs
