@@ -1,7 +1,7 @@
 """Recurvature opens recurrent networks: train one or bring your own, and see how it computes.
 
-The rooms are `systems`, `dynamics`, `measures`, `tasks`, `training`, `figures`, `io` and the lenses `warping`,
-`latent`, `overlaps` and `superposition`.
+The rooms are `systems`, `dynamics`, `measures`, `tasks`, `training`, `figures`, `io`, the lenses `warping`,
+`latent`, `overlaps` and `superposition`, and `identities`, what these must agree on.
 Nothing is imported, and no flag of JAX is touched, until a name is used.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recurvature import dynamics as dynamics
     from recurvature import figures as figures
+    from recurvature import identities as identities
     from recurvature import io as io
     from recurvature import measures as measures
     from recurvature import systems as systems
@@ -38,6 +39,7 @@ _ROOMS = {
     "latent": "recurvature.lenses.latent",
     "superposition": "recurvature.lenses.superposition",
     "overlaps": "recurvature.lenses.overlaps",
+    "identities": "recurvature.identities",
 }
 _NAMES = {
     "key": "recurvature._keys",

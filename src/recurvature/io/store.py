@@ -23,7 +23,7 @@ from recurvature.io.weights import load_network, save_network
 from recurvature.systems.base import Network
 
 ENDINGS = (".safetensors", ".zarr", ".nc")
-_ROOMS = ("systems", "tasks", "training", "dynamics", "measures", "lenses")
+_ROOMS = ("systems", "tasks", "training", "dynamics", "measures", "lenses", "identities")
 _MOST_PER_STORED_BYTE, _FREE = 64, 1 << 20
 
 

@@ -47,6 +47,7 @@ from recurvature.systems.linear import zero_order_hold as zero_order_hold
 from recurvature.systems.multi_synapse import MultiSynapse as MultiSynapse
 from recurvature.systems.multi_synapse import MultiSynapseLatentFlow as MultiSynapseLatentFlow
 from recurvature.systems.multi_synapse import multi_synapse as multi_synapse
+from recurvature.systems.past import PastInputs as PastInputs
 from recurvature.systems.preactivation import PreactivationMap as PreactivationMap
 from recurvature.systems.preactivation import preactivation as preactivation
 from recurvature.systems.readout import AbstractReadout as AbstractReadout

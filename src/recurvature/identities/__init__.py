@@ -1,0 +1,14 @@
+"""Identities: what the lenses must agree on, each computed by two of them; and a check of any network."""
+
+from recurvature.identities.agreement import STATUS as STATUS
+from recurvature.identities.check import IdentityCheck as IdentityCheck
+from recurvature.identities.check import check as check
+from recurvature.identities.fisher import FisherMemory as FisherMemory
+from recurvature.identities.fisher import fisher_memory as fisher_memory
+from recurvature.identities.fisher import local_fisher_memory as local_fisher_memory
+from recurvature.identities.past import PastMetric as PastMetric
+from recurvature.identities.past import past_inputs as past_inputs
+from recurvature.identities.spectra import SpectraAgreement as SpectraAgreement
+from recurvature.identities.spectra import spectra as spectra
+from recurvature.identities.split import MetricSplit as MetricSplit
+from recurvature.identities.split import metric_split as metric_split
