@@ -13,12 +13,12 @@ from recurvature.figures.warping.curves import ratio_over_time
 from recurvature.figures.warping.maps import check_grid, colour_bar, colour_scale, draw_map
 from recurvature.figures.warping.quantities import series_of
 from recurvature.figures.warping.sheets import draw_sheet, fit_limits, output_bar, output_norm, padded
-from recurvature.lenses.warping import Metric, Profile, Ratio, Sheet
+from recurvature.lenses.warping import AbstractMetric, Profile, Ratio, Sheet
 
 
 @look
 def overview(
-    metric: Metric, ratio: Ratio, profile: Profile, sheet: Sheet, figure: FigureBase | None = None
+    metric: AbstractMetric, ratio: Ratio, profile: Profile, sheet: Sheet, figure: FigureBase | None = None
 ) -> dict[str, Axes]:
     """Four panels, for a manifold of two coordinates: its warped grid early and late, stretch, ratio and profile.
 

@@ -125,15 +125,15 @@ def time_colours(count: int) -> Float[np.ndarray, "count 4"]:
     return mpl.colormaps["plasma"](np.linspace(0.0, 0.76, count) if count > 1 else np.array([0.4]))
 
 
-def time_label(time: float) -> str:
-    """`t = 2.5 τ`."""
-    return f"t = {time:.3g} τ"
+def time_label(time: float, units: str = "τ") -> str:
+    """`t = 2.5 τ`; without units, of all times together."""
+    return f"t = {time:.3g} {units}" if units else "all bins"
 
 
-def time_axis(ax: Axes, time: Float[np.ndarray, " time"]) -> None:
-    """Time from 0 to the last sample, in units of tau."""
-    ax.set_xlim(0.0, float(time[-1]))
-    ax.set_xlabel("time (τ)")
+def time_axis(ax: Axes, time: Float[np.ndarray, " time"], units: str = "τ") -> None:
+    """Time from 0 to the last sample."""
+    ax.set_xlim(0.0, float(time[-1]) or 1.0)
+    ax.set_xlabel(with_units("time", units))
 
 
 def band(

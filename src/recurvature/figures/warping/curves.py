@@ -32,8 +32,8 @@ from recurvature.figures.style import (
     with_units,
     words,
 )
-from recurvature.figures.warping.quantities import joint_units, series_of
-from recurvature.lenses.warping import Attribution, Metric, Profile, Ratio
+from recurvature.figures.warping.quantities import clock, joint_units, series_of
+from recurvature.lenses.warping import AbstractMetric, Attribution, Profile, Ratio
 from recurvature.lenses.warping.ratio import percentiles
 
 LEVELS = (5.0, 50.0, 95.0)
@@ -44,7 +44,7 @@ Phases = dict[str, tuple[float, float]]
 
 @look
 def metric_over_time(
-    metric: Metric, ax: Axes | None = None, *, quantity: str = "stretch", phases: Phases | None = None
+    metric: AbstractMetric, ax: Axes | None = None, *, quantity: str = "stretch", phases: Phases | None = None
 ) -> Axes:
     r"""A quantity of the metric over time: median over points in a band from the 5th to the 95th percentile.
 
@@ -58,7 +58,7 @@ def metric_over_time(
         low, middle, high = percentiles(one.values, LEVELS)
         band(ax, time, low, middle, high, colour=one.colour, label=f"{one.name}, {one.symbol}")
         drawn += [low, high]
-    time_axis(ax, time)
+    time_axis(ax, time, clock(metric))
     mark_phases(ax, phases)
     if series[0].scale == "linear":
         ax.margins(y=0.05)

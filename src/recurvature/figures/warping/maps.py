@@ -42,15 +42,15 @@ from recurvature.figures.style import (
     with_units,
     words,
 )
-from recurvature.figures.warping.quantities import Mapped, Series, flagged, reasons, series_of, space_units
-from recurvature.lenses.warping import Metric
+from recurvature.figures.warping.quantities import Mapped, Series, clock, flagged, reasons, series_of, space_units
+from recurvature.lenses.warping import AbstractMetric
 
 HATCH = "//////"
 
 
 @look
 def metric_maps(
-    metric: Metric,
+    metric: AbstractMetric,
     figure: FigureBase | None = None,
     *,
     times: Sequence[float] | None = None,
@@ -83,7 +83,7 @@ def draw_maps(result: Mapped, figure: FigureBase | None, series: list[Series], c
     figure = new_figure(figure, width=width, height=height)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, ax in zip(chosen, grid[0], strict=True):
-        ax.set_title(time_label(float(result.time[index])))
+        ax.set_title(time_label(float(result.time[index]), clock(result)))
     for one, row in zip(series, grid, strict=True):
         scale = colour_scale(one, chosen)
         for index, ax in zip(chosen, row, strict=True):
@@ -98,7 +98,7 @@ def draw_maps(result: Mapped, figure: FigureBase | None, series: list[Series], c
 
 def check_grid(result: Mapped, name: str, dimensions: tuple[int, ...]) -> None:
     """Raise unless the points of a metric or curvature form a grid of one of these dimensions."""
-    kind = "metric" if isinstance(result, Metric) else "curvature"
+    kind = "metric" if isinstance(result, AbstractMetric) else "curvature"
     if not result.grid:
         raise InputError(f"`{kind}` has no grid: compute it with `points` as counts, not as rows of coordinates.")
     if len(result.grid) not in dimensions:
@@ -229,7 +229,7 @@ def signed_ticks(axis: Axis, norm: AsinhNorm) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _curves(metric: Metric, figure: FigureBase | None, series: list[Series], chosen: list[int]) -> list[Axes]:
+def _curves(metric: AbstractMetric, figure: FigureBase | None, series: list[Series], chosen: list[int]) -> list[Axes]:
     figure = new_figure(figure, width=COLUMN * len(series), height=2.4)
     panels: list[Axes] = figure.subplots(1, len(series), squeeze=False)[0].tolist()
     theta = axes_of(metric)[0]
@@ -237,7 +237,7 @@ def _curves(metric: Metric, figure: FigureBase | None, series: list[Series], cho
     for one, ax in zip(series, panels, strict=True):
         dress(ax)
         for colour, index in zip(time_colours(len(chosen)), chosen, strict=True):
-            label = time_label(float(metric.time[index]))
+            label = time_label(float(metric.time[index]), clock(metric))
             ax.plot(theta, one.values[index], color=colour, label=label)
             flags = flagged(metric)[index] & np.isfinite(one.values[index])
             ax.plot(theta[flags], one.values[index][flags], "o", color=colour, mfc="white", markersize=3)
@@ -254,7 +254,9 @@ def _curves(metric: Metric, figure: FigureBase | None, series: list[Series], cho
 
 
 @look
-def ellipses(metric: Metric, time: float | None = None, ax: Axes | None = None, *, power: float | None = None) -> Axes:
+def ellipses(
+    metric: AbstractMetric, time: float | None = None, ax: Axes | None = None, *, power: float | None = None
+) -> Axes:
     r"""What the network makes of equal small circles on the chart: ellipses with axes proportional to stretches.
 
     A circle that reaches to the neighbouring points of the grid becomes the ellipse $\{S^{1/2}v : |v| = 1\}$ with
@@ -283,7 +285,7 @@ def ellipses(metric: Metric, time: float | None = None, ax: Axes | None = None, 
     _chart(ax, metric, values)
     shown = "half-axes ∝ stretch" if power == 1 else f"half-axes ∝ stretch$^{{{power:g}}}$"
     unit = f"{space_units(metric)} / grid step"
-    ax.set_title(f"{time_label(float(metric.time[index]))}: {shown}\nlongest {largest:.3g} {unit}")
+    ax.set_title(f"{time_label(float(metric.time[index]), clock(metric))}: {shown}\nlongest {largest:.3g} {unit}")
     figure = ax.get_figure()
     if ends and figure is not None:
         one = Series("anisotropy", "$s_1/s_2$", f"relative to {words(metric.reference)}", colour[None], "", "log")
@@ -291,7 +293,9 @@ def ellipses(metric: Metric, time: float | None = None, ax: Axes | None = None, 
     return ax
 
 
-def _thinned(metric: Metric) -> tuple[Int[np.ndarray, " kept"], list[Float[np.ndarray, "_"]], Float[np.ndarray, "2"]]:
+def _thinned(
+    metric: AbstractMetric,
+) -> tuple[Int[np.ndarray, " kept"], list[Float[np.ndarray, "_"]], Float[np.ndarray, "2"]]:
     """Points of at most 13 along each coordinate, all values along both, and the spacing of the points kept."""
     values = axes_of(metric)
     strides = [-(-count // 13) for count in metric.grid]

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from recurvature._errors import InputError, check_choice
 from recurvature.figures.style import COORDINATES, INK, words
-from recurvature.lenses.warping import STATUS, Curvature, Metric
+from recurvature.lenses.warping import STATUS, AbstractMetric, Curvature, RecordedMetric
 
 Quantity = Literal["stretch", "metric", "principal", "log_volume", "anisotropy", "ratio"]
 QUANTITIES = ("stretch", "metric", "principal", "log_volume", "anisotropy", "ratio")
@@ -19,7 +19,7 @@ QUANTITIES = ("stretch", "metric", "principal", "log_volume", "anisotropy", "rat
 - `ratio`: $G_{11}/G_{22}$ of the first two coordinates.
 """
 
-Mapped = Metric | Curvature
+Mapped = AbstractMetric | Curvature
 """Results over time and points that one map can show."""
 CURVATURES = ("gaussian", "mean")
 """What of a curvature can be drawn: $K$, or $|H|$."""
@@ -42,7 +42,7 @@ class Series(NamedTuple):
     """How far a signed scale reaches at least."""
 
 
-def series_of(metric: Metric, quantity: str) -> list[Series]:
+def series_of(metric: AbstractMetric, quantity: str) -> list[Series]:
     """The series of a quantity, one to each coordinate or principal stretch, or a single one."""
     check_choice("quantity", quantity, QUANTITIES)
     if quantity in ("stretch", "metric"):
@@ -85,7 +85,7 @@ def curvature_series(result: Curvature, quantity: str) -> Series:
     return Series("Gaussian curvature", "$K$", f"1 / {squared(space)}", values, INK, "signed", least)
 
 
-def _entry(metric: Metric, i: int, quantity: str) -> Series:
+def _entry(metric: AbstractMetric, i: int, quantity: str) -> Series:
     entry, units = _diagonal(metric, i), metric.units[i] or f"unit of {words(metric.coordinates[i])}"
     name, index = words(metric.coordinates[i]), f"{{{i + 1}{i + 1}}}"
     colour = COORDINATES[i % len(COORDINATES)]
@@ -96,7 +96,7 @@ def _entry(metric: Metric, i: int, quantity: str) -> Series:
     return Series(name, rf"$\sqrt{{G_{index}}}$", f"{space_units(metric)} / {units}", values, colour, "log")
 
 
-def _diagonal(metric: Metric, i: int) -> Float[np.ndarray, "time point"]:
+def _diagonal(metric: AbstractMetric, i: int) -> Float[np.ndarray, "time point"]:
     return np.asarray(metric.metric, np.float64)[..., i, i]
 
 
@@ -116,12 +116,17 @@ def space_units(result: Mapped) -> str:
     return unit + {"per_unit": "/√N", "given": " in given norm"}.get(result.inner, "")
 
 
+def clock(result: Mapped) -> str:
+    """The units of its time; empty where all times are taken together."""
+    return result.time_units if isinstance(result, RecordedMetric) else "τ"
+
+
 def squared(units: str) -> str:
     """`units` squared, in parentheses where it is not one word."""
     return f"{units}²" if units.isalpha() else f"({units})²"
 
 
-def joint_units(series: list[Series], metric: Metric, quantity: str) -> str:
+def joint_units(series: list[Series], metric: AbstractMetric, quantity: str) -> str:
     """The units of several series on one axis."""
     if len({s.units for s in series}) == 1:
         return series[0].units

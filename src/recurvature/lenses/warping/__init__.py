@@ -43,6 +43,7 @@ from recurvature.lenses.warping.intrinsic import brioschi as brioschi
 from recurvature.lenses.warping.intrinsic import intrinsic as intrinsic
 from recurvature.lenses.warping.intrinsic import intrinsic_of as intrinsic_of
 from recurvature.lenses.warping.intrinsic import intrinsic_on_grid as intrinsic_on_grid
+from recurvature.lenses.warping.metric import AbstractMetric as AbstractMetric
 from recurvature.lenses.warping.metric import Metric as Metric
 from recurvature.lenses.warping.metric import metric as metric
 from recurvature.lenses.warping.penalties import FieldConstraint as FieldConstraint
@@ -53,6 +54,8 @@ from recurvature.lenses.warping.ratio import Profile as Profile
 from recurvature.lenses.warping.ratio import Ratio as Ratio
 from recurvature.lenses.warping.ratio import profile as profile
 from recurvature.lenses.warping.ratio import ratio as ratio
+from recurvature.lenses.warping.recorded.metric import RecordedMetric as RecordedMetric
+from recurvature.lenses.warping.recorded.metric import recorded_metric as recorded_metric
 from recurvature.lenses.warping.sheet import Sheet as Sheet
 from recurvature.lenses.warping.sheet import sheet as sheet
 from recurvature.lenses.warping.smoothing import SmoothingSweep as SmoothingSweep

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Real
 from recurvature._errors import InputError, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping import local, triangular
-from recurvature.lenses.warping.metric import WARPING, Metric
+from recurvature.lenses.warping.metric import WARPING, AbstractMetric
 from recurvature.lenses.warping.reference import upper_factors
 from recurvature.lenses.warping.status import NON_FINITE, OK, RANK_DEFICIENT
 
@@ -91,7 +91,7 @@ def intrinsic_on_grid(
     return _result(jets[0], np.abs(coarse - fine) / 3, values.shape[:m], "central differences, order 2")
 
 
-def intrinsic_of(metric: Metric, *, time: float) -> Intrinsic:
+def intrinsic_of(metric: AbstractMetric, *, time: float) -> Intrinsic:
     """Curvature from a computed metric alone, on its grid, at the time nearest to `time`: an audit of `curvature`."""
     if not metric.grid or min(metric.grid) < 5:
         raise InputError("`metric` needs a grid of 5 or more points along each coordinate.")

@@ -37,7 +37,33 @@ WARPING = Citation(
 )
 
 
-class Metric(AbstractResult):
+class AbstractMetric(eqx.Module):
+    r"""What every metric over a manifold and over time holds, whether it comes from a network or from a recording."""
+
+    time: eqx.AbstractVar[Float[Values, " time"]]
+    theta: eqx.AbstractVar[Float[Values, "point m"]]
+    metric: eqx.AbstractVar[Float[Values, "time point i j"]]
+    stretches: eqx.AbstractVar[Float[Values, "time point k"]]
+    log_volume: eqx.AbstractVar[Float[Values, "time point"]]
+    status: eqx.AbstractVar[Int[Values, "time point"]]
+    coordinates: eqx.AbstractVar[tuple[str, ...]]
+    units: eqx.AbstractVar[tuple[str, ...]]
+    periodic: eqx.AbstractVar[tuple[bool, ...]]
+    grid: eqx.AbstractVar[tuple[int, ...]]
+    space: eqx.AbstractVar[str]
+    inner: eqx.AbstractVar[str]
+    reference: eqx.AbstractVar[str]
+    dtype: eqx.AbstractVar[str]
+    method: eqx.AbstractVar[str]
+
+    @property
+    def anisotropy(self) -> Float[np.ndarray, "time point"]:
+        r"""Largest over smallest stretch, $s_1/s_m$ (infinite where the smallest is 0)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.stretches)[..., 0] / np.asarray(self.stretches)[..., -1]
+
+
+class Metric(AbstractMetric, AbstractResult):
     r"""The metric $G_{ij}(t,\theta) = \partial_i x\cdot\partial_j x$ pulled back onto an input manifold.
 
     `stretches` are the generalised stretches against the reference metric, the largest first: square roots of the
@@ -66,12 +92,6 @@ class Metric(AbstractResult):
     method: str
     unaligned_jumps: tuple[float, ...]
     """Declared jumps of the input that fall between the steps of a map."""
-
-    @property
-    def anisotropy(self) -> Float[np.ndarray, "time point"]:
-        r"""Largest over smallest stretch, $s_1/s_m$ (infinite where the smallest is 0)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.stretches)[..., 0] / np.asarray(self.stretches)[..., -1]
 
 
 class FactorEmitter(eqx.Module):

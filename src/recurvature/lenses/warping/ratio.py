@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError, unknown
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.warping.metric import WARPING, Metric
+from recurvature.lenses.warping.metric import WARPING, AbstractMetric
 
 
 class Ratio(AbstractResult):
@@ -48,7 +48,7 @@ class Profile(AbstractResult):
     """Of the coordinate."""
 
 
-def coordinate_index(metric: Metric, coordinate: int | str) -> int:
+def coordinate_index(metric: AbstractMetric, coordinate: int | str) -> int:
     """The number of a coordinate given by number or name."""
     if isinstance(coordinate, str):
         if coordinate not in metric.coordinates:
@@ -59,7 +59,7 @@ def coordinate_index(metric: Metric, coordinate: int | str) -> int:
     return coordinate
 
 
-def ratio(metric: Metric, numerator: int | str, denominator: int | str) -> Ratio:
+def ratio(metric: AbstractMetric, numerator: int | str, denominator: int | str) -> Ratio:
     """The metric ratio of two coordinates over time (coordinates by name or number)."""
     a, b = coordinate_index(metric, numerator), coordinate_index(metric, denominator)
     entries = np.asarray(metric.metric)
@@ -92,7 +92,7 @@ def percentiles(values: Float[Any, "time point"], levels: tuple[float, ...]) -> 
     return out
 
 
-def profile(metric: Metric, coordinate: int | str) -> Profile:
+def profile(metric: AbstractMetric, coordinate: int | str) -> Profile:
     """How stretch varies along one coordinate of a grid: a decision boundary shows as a peak of `relative`."""
     if not metric.grid:
         raise InputError("`metric` has no grid: compute it with `points` as counts, not as rows of coordinates.")

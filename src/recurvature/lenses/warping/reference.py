@@ -17,9 +17,9 @@ from recurvature.systems.simulate import step_times
 from recurvature.systems.tangent import gram, input_rows
 
 if TYPE_CHECKING:
-    from recurvature.lenses.warping.metric import Factors, Metric
+    from recurvature.lenses.warping.metric import AbstractMetric, Factors
 
-    Reference = str | float | Metric | Float[Any, "*shape i j"]
+    Reference = str | float | AbstractMetric | Float[Any, "*shape i j"]
 else:
     Reference = Any
 
@@ -45,7 +45,7 @@ def reference_factor(
     - `"inputs"`: the mean over time of the inputs' own metric, $\frac1T\int\partial_iu\cdot\partial_ju\,dt$;
     - `"coordinates"`: the identity, so that stretches are per unit of coordinate;
     - a number: the metric of the network itself at that time;
-    - an array (…, point, i, j), or another `Metric` on the same points: a given metric.
+    - an array (…, point, i, j), or another metric's result on the same points: a given metric.
     """
     count, m = theta.shape
     if isinstance(reference, str):

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 OK, NO_INPUT_YET, COLLAPSED, RANK_DEFICIENT, CHART_SINGULARITY, NON_FINITE, PIECEWISE, TOO_FEW_DIMENSIONS = range(8)
+BELOW_NOISE, UNSAMPLED = 8, 9
 STATUS = (
     "ok",
     "no_input_yet",
@@ -15,6 +16,8 @@ STATUS = (
     "non_finite",
     "piecewise",
     "too_few_dimensions",
+    "below_noise",
+    "unsampled",
 )
 """What the numbers in a `status` array mean.
 
@@ -26,6 +29,8 @@ STATUS = (
 - `piecewise` (curvature only): the number is that of a smooth piece, right there, but the kinks between pieces carry
   curvature that no point shows.
 - `too_few_dimensions` (curvature only): fewer numbers move than there are coordinates, so that no metric has full rank.
+- `below_noise` (recordings only): the estimate is not positive definite: along some direction noise hides any change.
+- `unsampled` (recordings only): too few trials near the point to estimate tangents from disjoint halves of them.
 """
 
 CONDITION_LIMIT = {"float64": 1e7, "float32": 1e3}

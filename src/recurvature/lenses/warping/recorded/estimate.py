@@ -1,0 +1,130 @@
+"""Fits to the rows of one time: how smooth, and what they say of tangents at every point."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from recurvature._errors import InputError, check_positive
+from recurvature.lenses.warping.recorded import local, smooth
+from recurvature.lenses.warping.recorded.crossed import Halves, Moments, crossed
+from recurvature.lenses.warping.recorded.rows import Rows, near
+from recurvature.systems.inputs import Coordinate
+
+Method = Literal["smooth", "local"]
+METHODS = {"smooth": "harmonics and polynomials", "local": "local cubic polynomials"}
+DEGREE = 3
+"""Of local polynomials, whose bandwidth is chosen for lines: what smoothing leaves is of a higher order."""
+FEWEST = 4
+"""Trials near a point without which an expansion says nothing of it."""
+
+
+class Plan(NamedTuple):
+    """What is the same at all times."""
+
+    centres: Float[np.ndarray, "point m"]
+    coordinates: tuple[Coordinate, ...]
+    method: Method
+    smoothness: float
+    folds: int
+    split: Halves
+    ambient: Float[np.ndarray, "k n"] | None
+    scale: float
+    """A factor of all lengths."""
+
+
+class Estimate(NamedTuple):
+    """What the rows of one time give: products of tangents, with each fold left out, naively, and the mean activity."""
+
+    product: Float[np.ndarray, "point i j"]
+    left_out: Float[np.ndarray, "fold point i j"]
+    naive: Float[np.ndarray, "point i j"]
+    position: Float[np.ndarray, "point n"]
+    trials: int
+
+
+class Fit(NamedTuple):
+    """One fit, the points that it serves, and what takes its coefficients to values and slopes there."""
+
+    moments: Moments
+    value: Float[np.ndarray, "point p"]
+    slope: Float[np.ndarray, "point m p"]
+    trials: Int[np.ndarray, " point"]
+    """Trials near each point."""
+    fewest: int
+
+
+def choose(
+    slices: list[Rows], coordinates: tuple[Coordinate, ...], method: Method, given: float | None, folds: int
+) -> tuple[float, float]:
+    """The order or bandwidth, one for all times, and the share of trials left out that the best one explains.
+
+    Of an expansion, one order more than predicts best: its tangents are then freer of smoothing than of noise.
+    """
+    tried: tuple[float, ...] = smooth.ORDERS if method == "smooth" else local.WIDTHS
+    if given is not None:
+        check_positive(smoothness=given)
+        if method == "smooth" and given != int(given):
+            raise InputError(f"`smoothness` is an order, a whole number, where `method` is 'smooth'; got {given}.")
+        tried = (given,)
+    tested = max(20, local.MOST_TESTED // len(slices))
+    errors = []
+    for s in tried:
+        if method == "smooth":
+            pairs = [smooth.prediction_error(rows, int(s), coordinates, folds) for rows in slices]
+        else:
+            pairs = [local.prediction_error(rows, s, coordinates, tested) for rows in slices]
+        error, usual = np.sum(pairs, axis=0)
+        errors.append(error / usual if usual > 0 else 1.0)
+    best = int(np.argmin(errors))
+    if not np.isfinite(errors[best]):
+        raise InputError(
+            f"{len(np.unique(slices[0].trial))} trials are too few for a fit over {len(coordinates)} coordinate(s)."
+        )
+    further = 1 if method == "smooth" and given is None else 0
+    return float(tried[best] + further), float(1 - errors[best])
+
+
+def estimate(rows: Rows, plan: Plan) -> Estimate:
+    """Products of tangents at every point from the rows of one time; NaN where too few trials are near."""
+    product, left_out, naive, position = [], [], [], []
+    for fit in _fits(rows, plan):
+        cross = fit.moments.cross if plan.ambient is None else fit.moments.cross @ plan.ambient.T
+        found = crossed(Moments(fit.moments.square, cross * plan.scale), plan.split)
+        seen = np.where(fit.trials >= fit.fewest, 1.0, np.nan)[:, None, None]
+        product.append(_tangents(found.product, fit.slope) * seen)
+        left_out.append(np.stack([_tangents(each, fit.slope) * seen for each in found.left_out]))
+        naive.append(_tangents(found.naive, fit.slope) * seen)
+        position.append(fit.value @ fit.moments.coefficient * seen[..., 0])
+    return Estimate(
+        np.concatenate(product),
+        np.concatenate(left_out, 1),
+        np.concatenate(naive),
+        np.concatenate(position),
+        len(np.unique(rows.trial)),
+    )
+
+
+def _tangents(
+    product: Float[np.ndarray, "p p"], slope: Float[np.ndarray, "point m p"]
+) -> Float[np.ndarray, "point i j"]:
+    return np.einsum("gip,pq,gjq->gij", slope, product, slope, optimize=True)
+
+
+def _fits(rows: Rows, plan: Plan) -> list[Fit]:
+    """One fit for all points, or one to each."""
+    coordinates = plan.coordinates
+    if plan.method == "smooth":
+        order = int(plan.smoothness)
+        value, slope = smooth.expansion(plan.centres, order, coordinates)
+        moments = smooth.moments(rows, order, coordinates, plan.folds)
+        trials = [near(rows, c, local.reach(1 / order, coordinates), coordinates) for c in plan.centres]
+        return [Fit(moments, value, slope, np.array(trials), FEWEST)]
+    widths, fits = local.reach(plan.smoothness, coordinates), []
+    slope = local.slopes(widths, DEGREE)[None]
+    fewest = 2 * slope.shape[2]
+    for centre in plan.centres:
+        moments = local.moments(rows, centre, widths, coordinates, plan.folds, DEGREE)
+        trials = np.array([near(rows, centre, widths, coordinates)])
+        fits.append(Fit(moments, np.eye(1, slope.shape[2]), slope, trials, fewest))
+    return fits

@@ -1,0 +1,222 @@
+r"""The metric of recorded activity over recorded coordinates: no bias by noise, with intervals (docs eq. W.56–W.61)."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import numpy as np
+import scipy.stats
+from jaxtyping import Float, Int
+
+from recurvature._errors import InputError, check_choice, check_positive, check_shape
+from recurvature._progress import Progress, Report, silent
+from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.warping.metric import WARPING, AbstractMetric, ambient_factor, relative_stretches
+from recurvature.lenses.warping.recorded.crossed import halves
+from recurvature.lenses.warping.recorded.estimate import METHODS, Estimate, Method, Plan, choose, estimate
+from recurvature.lenses.warping.recorded.rows import dealt, gathered
+from recurvature.lenses.warping.reference import upper_factors
+from recurvature.lenses.warping.status import BELOW_NOISE, OK, UNSAMPLED
+from recurvature.systems.inputs import Coordinate
+
+FOLDS = (4, 12)
+"""Least and most folds."""
+
+
+CROSSNOBIS = Citation(
+    "walther2016reliability",
+    "Walther et al. (2016). Reliability of dissimilarity measures for multi-voxel pattern analysis. NeuroImage 137, "
+    "188-200.",
+    "https://doi.org/10.1016/j.neuroimage.2015.12.012",
+)
+
+
+class RecordedMetric(AbstractMetric, AbstractResult):
+    r"""The metric of the mean activity over recorded coordinates, from products over disjoint trials (docs eq. W.59).
+
+    `low` and `high` are the ends of the interval of every entry (docs eq. W.60), of `standard_error`; the interval is
+    about noise, and about smoothing only in that the fit is one step less smooth than the one that predicts best.
+    `noise` is the noise floor: what one regression on all trials would have reported too much (docs eq. W.61).
+    `position` is the fitted mean activity. `explained` is the share of the variance of single bins that the fit which
+    predicts best explains in trials left out of it.
+
+    Estimates are unbiased, so they can be negative: `below_noise`, with stretches NaN.
+    """
+
+    citations: ClassVar[tuple[Citation, ...]] = (WARPING, CROSSNOBIS)
+
+    time: Float[Values, " time"] = eqx.field(metadata={"units": "time_units"})
+    """Within the trial; a single 0 where all bins are taken together."""
+    theta: Float[Values, "point m"]
+    metric: Float[Values, "time point i j"] = eqx.field(metadata={"units": "activity²/(coordinate²)"})
+    low: Float[Values, "time point i j"]
+    high: Float[Values, "time point i j"]
+    standard_error: Float[Values, "time point i j"]
+    noise: Float[Values, "time point i j"]
+    position: Float[Values, "time point n"] = eqx.field(metadata={"units": "activity"})
+    stretches: Float[Values, "time point k"]
+    log_volume: Float[Values, "time point"]
+    status: Int[Values, "time point"]
+    trials: Int[Values, " time"]
+    coordinates: tuple[str, ...]
+    units: tuple[str, ...]
+    periodic: tuple[bool, ...]
+    grid: tuple[int, ...]
+    space: str
+    inner: str
+    reference: str
+    dtype: str
+    method: str
+    smoothness: float
+    """Order of the expansion, or bandwidth in units of the range of each coordinate."""
+    explained: float
+    level: float
+    folds: int
+    time_units: str
+    """Of `time`; empty where all bins are taken together."""
+
+    @property
+    def above_noise(self) -> Float[np.ndarray, " m"]:
+        r"""Share of times and points at which the interval of $G_{ii}$ lies above 0, for each coordinate."""
+        ends = np.diagonal(np.asarray(self.low), axis1=-2, axis2=-1)
+        return (ends > 0).mean((0, 1))
+
+
+def recorded_metric(
+    activity: Float[Any, "trial time n"],
+    theta: Float[Any, "trial *time m"],
+    *,
+    coordinates: tuple[Coordinate, ...],
+    points: int | tuple[int, ...] | Float[Any, "point m"] = 11,
+    method: Method = "smooth",
+    smoothness: float | None = None,
+    inner: str | Float[Any, "n n"] = "euclidean",
+    bin_width: float = 1.0,
+    time_units: str = "bins",
+    folds: int = 10,
+    level: float = 0.95,
+    report: Report = silent,
+) -> RecordedMetric:
+    r"""The metric of mean activity over recorded coordinates, with intervals (docs eq. W.56–W.61).
+
+    Tangents are linear in the activity, so the noise that a tangent shares with itself would add to every squared
+    length. Products are therefore taken between tangents from disjoint halves of the trials and averaged over
+    splittings: for noise that is independent between trials, whatever it is within them and between units, the mean of
+    the estimate is the metric of the smoothed mean activity. Intervals are by leaving out one fold after the other.
+
+    **Arguments**
+
+    - `activity`: spike counts, rates, fluorescence; NaN where a trial has no bin.
+    - `theta`: coordinates of each trial (trial, m): a metric at each time. Or of each bin (trial, time, m): one metric,
+      all bins together.
+    - `coordinates`: their names, ranges, periods: `rc.systems.Coordinate`. Points lie within the ranges.
+    - `method`: `smooth`, an expansion in harmonics and polynomials, its order one above the one that predicts trials
+      left out best; `local`, cubic polynomials about every point, with the bandwidth at which local lines predict best.
+    - `smoothness`: the order or the bandwidth (in units of the ranges) itself.
+    - `inner`: as in `metric`.
+    - `bin_width`: in `time_units`, for the times of the result.
+
+    Bins outside the range of a coordinate that is not periodic are left out. Where too few trials are near, estimates
+    are NaN and the status is `unsampled`. Raises `InputError` on shapes that do not fit.
+    """
+    y, x, timed = _checked(activity, theta, coordinates)
+    check_choice("method", method, METHODS)
+    check_positive(bin_width=bin_width)
+    if not FOLDS[0] <= folds <= FOLDS[1] or not 0 < level < 1:
+        raise InputError(
+            f"`folds` must lie in {FOLDS[0]}…{FOLDS[1]} and `level` between 0 and 1; got {folds}, {level}."
+        )
+    centres, grid = _centres(points, coordinates)
+    fold = dealt(x, folds)
+    parts = [slice(t, t + 1) for t in range(y.shape[1])] if timed else [slice(None)]
+    slices = [gathered(y[:, part], x[:, part], fold) for part in parts]
+    chosen, explained = choose(slices, coordinates, method, smoothness, folds)
+    ambient = ambient_factor(inner, y.shape[2], np.dtype(float))
+    scale = y.shape[2] ** -0.5 if isinstance(inner, str) and inner == "per_unit" else 1.0
+    weight = None if ambient is None else np.asarray(ambient)
+    plan = Plan(centres, coordinates, method, chosen, folds, halves(folds), weight, scale)
+    found = []
+    for done, rows in enumerate(slices):
+        found.append(estimate(rows, plan))
+        report(Progress("metric of the recording", done + 1, len(slices)))
+    return RecordedMetric(
+        time=np.arange(len(parts)) * bin_width,
+        theta=centres,
+        **_numbers(found, folds, level),
+        trials=np.array([each.trials for each in found]),
+        coordinates=tuple(c.name for c in coordinates),
+        units=tuple(c.units for c in coordinates),
+        periodic=tuple(c.periodic for c in coordinates),
+        grid=grid,
+        space="activity",
+        inner=inner if isinstance(inner, str) else "given",
+        reference="coordinates",
+        dtype="float64",
+        method=METHODS[method],
+        smoothness=chosen,
+        explained=explained,
+        level=level,
+        folds=folds,
+        time_units=time_units if timed else "",
+    )
+
+
+def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.ndarray]:
+    """Estimates with their intervals, stretches and status, at all times (docs eq. W.60, W.61)."""
+    metric = np.stack([each.product for each in found])
+    without = np.stack([each.left_out for each in found], 1)
+    error = np.sqrt((folds - 1) / folds * ((without - without.mean(0)) ** 2).sum(0))
+    reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1) * error
+    known = np.isfinite(metric).all((-1, -2)) & np.isfinite(error).all((-1, -2))
+    usable = np.where(known[..., None, None], metric, -np.eye(metric.shape[-1]))
+    factor = upper_factors(usable, np.dtype(float))
+    stretches = relative_stretches(factor, np.eye(metric.shape[-1]))
+    definite = (stretches > 0).all(-1)
+    stretches = np.where(definite[..., None], stretches, np.nan)
+    mask = lambda v: np.where(known[..., None, None], v, np.nan)  # noqa: E731
+    return {
+        "metric": mask(metric),
+        "low": mask(metric - reach),
+        "high": mask(metric + reach),
+        "standard_error": mask(error),
+        "noise": mask(np.stack([each.naive for each in found]) - metric),
+        "position": np.stack([each.position for each in found]),
+        "stretches": stretches,
+        "log_volume": np.log(stretches).sum(-1),
+        "status": np.where(known, np.where(definite, OK, BELOW_NOISE), UNSAMPLED).astype(np.int8),
+    }
+
+
+def _checked(
+    activity: Any, theta: Any, coordinates: tuple[Coordinate, ...]
+) -> tuple[Float[np.ndarray, "trial time n"], Float[np.ndarray, "trial time m"], bool]:
+    """Activity, coordinates of every bin (NaN outside their range), and whether every time stands alone."""
+    y, x = np.asarray(activity, np.float64), np.array(theta, np.float64)
+    check_shape("activity", y, (None, None, None))
+    timed = x.ndim == 2
+    if not coordinates:
+        raise InputError("`coordinates` must name at least one coordinate.")
+    check_shape("theta", x, (len(y), len(coordinates)) if timed else (*y.shape[:2], len(coordinates)))
+    if timed:
+        x = np.repeat(x[:, None], y.shape[1], 1)
+    for i, c in enumerate(coordinates):
+        if not c.periodic:
+            x[(x[..., i] < c.low) | (x[..., i] > c.high)] = np.nan
+    if not (np.isfinite(y).all(2) & np.isfinite(x).all(2)).any():
+        raise InputError("no bin has both activity and coordinates within their ranges: widen the ranges.")
+    return y, x, timed
+
+
+def _centres(
+    points: int | tuple[int, ...] | Float[Any, "point m"], coordinates: tuple[Coordinate, ...]
+) -> tuple[Float[np.ndarray, "point m"], tuple[int, ...]]:
+    """Points as rows, and the counts where they form a grid."""
+    m = len(coordinates)
+    if isinstance(points, int | np.integer | tuple):
+        counts = points if isinstance(points, tuple) else (int(points),) * m
+        if len(counts) != m:
+            raise InputError(f"`points` must have a count for each of {m} coordinate(s); got {counts}.")
+        axes = np.meshgrid(*(c.grid(n) for c, n in zip(coordinates, counts, strict=True)), indexing="ij")
+        return np.stack([a.ravel() for a in axes], -1), tuple(counts)
+    rows = np.asarray(points, np.float64)
+    check_shape("points", rows, (None, m))
+    return rows, ()
