@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recurvature._precision import cast as cast
     from recurvature._precision import enable_float64 as enable_float64
     from recurvature._result import cite as cite
+    from recurvature.app.in_process import analyze as analyze
     from recurvature.lenses import latent as latent
     from recurvature.lenses import overlaps as overlaps
     from recurvature.lenses import superposition as superposition
@@ -47,6 +48,7 @@ _NAMES = {
     "cast": "recurvature._precision",
     "enable_float64": "recurvature._precision",
     "cite": "recurvature._result",
+    "analyze": "recurvature.app.in_process",
 }
 
 __all__ = [*_ROOMS, *_NAMES]

@@ -22,6 +22,9 @@ _EQUATIONS = {
     "PreactivationMap": "h′ = Wφ(h) + Wᵢₙu, rates r = h",
     "LinearMap": "x′ = Wx + Wᵢₙu + b",
     "DiagonalMap": "x′ = Λx + Wᵢₙu with a diagonal complex Λ",
+    "FunctionMap": "x′ = f(x, u), a function of its own in JAX",
+    "FunctionFlow": "ẋ = f(x, u), a function of its own in JAX",
+    "HostMap": "x′ = f(x, u), computed by another library, whose parameters are not counted here",
 }
 _NAMES = {
     "LeakyCurrent": "leaky current",
@@ -32,6 +35,9 @@ _NAMES = {
     "PreactivationMap": "pre-activation",
     "LinearMap": "linear",
     "DiagonalMap": "diagonal linear",
+    "FunctionMap": "custom",
+    "FunctionFlow": "custom",
+    "HostMap": "live",
 }
 
 
@@ -75,8 +81,8 @@ def network_numbers(network: Network) -> dict[str, Any]:
     }
 
 
-def network_section(network: Network, read: Reading | None, certificate: Certificate | None) -> Section:
-    """What the network is, how its file was read, and how nearly it equals the original."""
+def network_section(network: Network, read: Reading | None) -> Section:
+    """What the network is, and how its file was read."""
     sizes = network_numbers(network)
     facts = [
         Fact(
@@ -95,8 +101,13 @@ def network_section(network: Network, read: Reading | None, certificate: Certifi
     blocks: list[Block] = [Facts(tuple(facts)), Text(_how_it_moves(network))]
     if read is not None:
         blocks += reading_blocks(read)
-        blocks += certificate_blocks(certificate)
-    return Section("network", "What the network is", tuple(blocks))
+    return Section("network", "What the network is", tuple(blocks), _in_short(network))
+
+
+def _in_short(network: Network) -> str:
+    rank = _rank(network)
+    weights = f" with recurrent weights of {rank}" if rank else ""
+    return f"A {kind_in_words(network)} network of {units(network):,} units{weights}."
 
 
 def _how_it_moves(network: Network) -> str:

@@ -12,18 +12,21 @@ import recurvature as rc
 from recurvature import io
 from recurvature._errors import InputError
 from recurvature.app import about_network, sections
-from recurvature.app.output import claim
+from recurvature.app.asked import task_section
+from recurvature.app.output import Output, claim
 from recurvature.app.page import Page, percent
-from recurvature.app.pipeline import find_task, fit_to, study
+from recurvature.app.pipeline import Study, find_task, fit_to, study
 from recurvature.app.run import NETWORK, Run, files, finish, provenance_of, write_run
+from recurvature.app.story import story
 from recurvature.app.subject import Options, Performance, Probe
 from recurvature.app.terminal import progress, say
-from recurvature.app.train import Trained, check_unfinished, checkpoint_of, run_training
+from recurvature.app.train import Trained, check_unfinished, checkpoint_of, run_training, watch_training
+from recurvature.io import Certificate, Reading
 from recurvature.io.specs import TrainSpec, parse
 from recurvature.tasks.base import AbstractTask
 
-DEMO = {"task": "context-decision", "learning_rate": 3e-3}
-"""What the demo trains; the learning rate falls to 0 along a cosine."""
+DEMO = {"task": "context-decision", "system": "leaky-current", "rank": 2, "learning_rate": 1e-2}
+"""What the demo trains: a network that every lens applies to. The learning rate falls to 0 along a cosine."""
 
 
 def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
@@ -32,28 +35,24 @@ def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
     schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
     with claim(out, [*files(), NETWORK], force=run.force) as output:
         with progress(run.json) as report:
-            trained = run_training(spec, report=report, learning_rate=schedule)
+            watched = watch_training(spec, report=report, learning_rate=schedule)
             # training is over: from here on the number type is that of theory
             rc.enable_float64()
-            found = study(rc.cast(trained.fit.network, jnp.float64), trained.task, Probe(), options, report)
+            trained, course = watched.trained, watched.course()
+            network = rc.cast(trained.fit.network, jnp.float64)
+            found = study(network, trained.task, Probe(), options, report, course)
         asked = spec.model_dump() | {"schedule": "cosine", "points": options.points, "trials": options.trials}
         numbers = {**found.numbers, "training": trained.numbers()}
         record = run.record(spec=asked, seed=spec.seed, numbers=numbers)
         provenance = provenance_of(record)
-        network = trained.fit.network
-        output.write(NETWORK, lambda path: io.save(network, path, provenance=provenance))
+        output.write(NETWORK, lambda path: io.save(trained.fit.network, path, provenance=provenance))
         title = f"A {about_network.kind_in_words(network)} network of {spec.hidden} units learns {spec.task}"
-        parts = [
-            about_network.network_section(network, None, None),
-            sections.learning_section(trained.task, found.performance, trained.fit.history),
-            *found.sections,
-        ]
+        parts = story(found, history=trained.fit.history)
         results = {"history": trained.fit.history, **found.results}
-        page = sections.page(
-            record, title, sections.summary(found), parts, list(results.values()), [trained.task.reference]
-        )
+        papers = [trained.task.reference]
+        page = sections.page(record, title, sections.lead(found), parts, list(results.values()), papers)
         write_run(output, record, results, page)
-    finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
+    finish(run, record, [sections.summary(found), f"Report: {out / 'report.html'}"])
 
 
 def train(run: Run, spec: TrainSpec, out: Path, *, resume: bool) -> None:
@@ -93,7 +92,8 @@ def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Per
     of = "seed by seed, " if len(networks) > 1 else ""
     subtitle = f"{trained.fit.status.capitalize()}. Trials answered right: {of}{right}."
     parts = [
-        about_network.network_section(network, None, None),
+        task_section(trained.task, next(iter(done.values()))),
+        about_network.network_section(network, None),
         sections.learning_section(trained.task, next(iter(done.values())), history, seeds=trained.table(done)),
         sections.next_section(shlex.join(["recurvature", "analyze", str(saved), "--task", spec.task, "--out", "DIR"])),
     ]
@@ -137,22 +137,33 @@ def analyze(
         certificate = io.equivalence(imported)
         with progress(run.json) as report:
             found = study(network, known, probe, options, report)
-        asked: dict[str, Any] = {"net": str(net), "task": task, "layout": layout, "mapping": mapping and str(mapping)}
-        asked |= {"lenses": list(options.lenses), "points": options.points, "trials": options.trials}
-        if known is None:
-            asked |= {"amplitude": probe.amplitude, "duration": probe.duration}
-        numbers = {**found.numbers, "network": about_network.network_numbers(network)}
-        more = {"reading": imported.reading.to_dict(), "certificate": certificate.to_dict()}
-        record = run.record(spec=asked, seed=options.seed, numbers=numbers, **more)
-        parts = [
-            about_network.network_section(network, imported.reading, certificate),
-            sections.learning_section(known, found.performance, None),
-            *found.sections,
-        ]
-        title = f"{net.name}: a {about_network.kind_in_words(network)} network of {about_network.units(network)} units"
-        title += f" on {task}" if task else ""
-        results = found.results
-        papers = [known.reference] if known else []
-        page = sections.page(record, title, sections.summary(found), parts, list(results.values()), papers)
-        write_run(output, record, results, page)
-    finish(run, record, [page.subtitle, f"Report: {out / 'report.html'}"])
+        asked = {"net": str(net), "task": task, "layout": layout, "mapping": mapping and str(mapping)}
+        record, _ = write_study(run, output, found, net.name, asked, imported.reading, certificate)
+    finish(run, record, [sections.summary(found), f"Report: {out / 'report.html'}"])
+
+
+def write_study(
+    run: Run,
+    output: Output,
+    found: Study,
+    name: str,
+    asked: dict[str, Any],
+    read: Reading | None = None,
+    certificate: Certificate | None = None,
+) -> tuple[dict[str, Any], Page]:
+    """Write what was found out about the network called `name`; the record of the run, and the page."""
+    network, task = found.subject.network, found.subject.task
+    options, probe = found.subject.options, found.subject.probe
+    asked = asked | {"lenses": list(options.lenses), "points": options.points, "trials": options.trials}
+    if task is None:
+        asked |= {"amplitude": probe.amplitude, "duration": probe.duration}
+    numbers = {**found.numbers, "network": about_network.network_numbers(network)}
+    more = {"reading": read and read.to_dict(), "certificate": certificate and certificate.to_dict()}
+    record = run.record(spec=asked, seed=options.seed, numbers=numbers, **more)
+    parts = story(found, read=read, certificate=certificate)
+    title = f"{name}: a {about_network.kind_in_words(network)} network of {about_network.units(network)} units"
+    title += f" on {task.name}" if task else ""
+    results, papers = found.results, [task.reference] if task else []
+    page = sections.page(record, title, sections.lead(found), parts, list(results.values()), papers)
+    write_run(output, record, results, page)
+    return record, page

@@ -14,9 +14,11 @@ from recurvature._errors import InputError, unknown
 from recurvature._keys import PRNGKey
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
+from recurvature.app import trust
 from recurvature.app.lenses import dynamics, latent, overlaps, superposition, warping
 from recurvature.app.page import Section
 from recurvature.app.subject import LENSES, Options, Performance, Probe, Seen, Subject, View
+from recurvature.identities import IdentityCheck
 from recurvature.systems.base import AbstractMap, Euler, Network
 from recurvature.systems.inputs import ConstantInputs, box
 from recurvature.systems.leaky import leaky
@@ -24,9 +26,9 @@ from recurvature.systems.simulate import simulate
 from recurvature.tasks.base import AbstractTask
 
 LOOKS = {
-    "warping": warping.see,
     "dynamics": dynamics.see,
     "latent": latent.see,
+    "warping": warping.see,
     "superposition": superposition.see,
     "overlaps": overlaps.see,
 }
@@ -107,9 +109,10 @@ class _Constant(eqx.Module):
 
 def views(network: Network, task: AbstractTask | None, probe: Probe) -> list[View]:
     """What to look at: the task's own views, else constant inputs along the first one or two channels."""
-    if task is not None:
+    own = {} if task is None else task.views()
+    if task is not None and own:
         found = []
-        for title, condition in task.views().items():
+        for title, condition in own.items():
             phases = task.phases(**condition)
             found.append(View(title, task.manifold(**condition), max(stop for _, stop in phases.values()), phases))
         return found
@@ -127,11 +130,14 @@ class Study:
     performance: Performance | None
     seen: dict[str, Seen]
     """By the name of the lens."""
+    agreed: IdentityCheck | None = None
+    """What several lenses must agree on."""
 
     @property
     def results(self) -> dict[str, AbstractResult]:
         """Every result by its name."""
-        return {name: result for each in self.seen.values() for name, result in each.results.items()}
+        found = {name: result for each in self.seen.values() for name, result in each.results.items()}
+        return found | ({} if self.agreed is None else {"identities": self.agreed})
 
     @property
     def sections(self) -> list[Section]:
@@ -142,14 +148,25 @@ class Study:
     def numbers(self) -> dict[str, Any]:
         """The numbers of all lenses, and the accuracy."""
         accuracy = None if self.performance is None else self.performance.accuracy
-        return {"accuracy": accuracy} | {k: v for each in self.seen.values() for k, v in each.numbers.items()}
+        found = {"accuracy": accuracy} | {k: v for each in self.seen.values() for k, v in each.numbers.items()}
+        return found | ({} if self.agreed is None else {"identities": trust.numbers(self.agreed)})
 
 
-def study(network: Network, task: AbstractTask | None, probe: Probe, options: Options, report: Report) -> Study:
-    """Test a network on its task, if one is known, and look through every lens that was asked for."""
+def study(
+    network: Network,
+    task: AbstractTask | None,
+    probe: Probe,
+    options: Options,
+    report: Report,
+    course: AbstractResult | None = None,
+) -> Study:
+    """Test a network on its task, if one is known, and look through every lens that was asked for.
+
+    `course` says how its overlaps went through training, where that was watched (`overlaps.watched`).
+    """
     done = None
     if task is not None:
         done = perform(network, task, key=rc.key(options.seed), trials=options.trials, report=report)
-    subject = Subject(network, task, tuple(views(network, task, probe)), probe, options, done)
+    subject = Subject(network, task, tuple(views(network, task, probe)), probe, options, done, course)
     seen = {name: LOOKS[name](subject, report) for name in LENSES if name in options.lenses}
-    return Study(subject, done, seen)
+    return Study(subject, done, seen, trust.agreement(subject, seen, report))

@@ -34,13 +34,15 @@ class Run:
     force: bool = False
     started: datetime.datetime = dataclasses.field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     clock: float = dataclasses.field(default_factory=time.perf_counter)
+    call: str = ""
+    """What was called, where it was a function and no command."""
 
     @property
     def line(self) -> str:
-        """The command as it was typed."""
+        """The command as it was typed, or the call."""
         import shlex
 
-        return shlex.join(["recurvature", *sys.argv[1:]])
+        return self.call or shlex.join(["recurvature", *sys.argv[1:]])
 
     @property
     def seconds(self) -> float:

@@ -31,30 +31,34 @@ FEW = 400
 
 
 def learning_section(
-    task: AbstractTask | None, done: Performance | None, history: History | None, seeds: Table | None = None
+    task: AbstractTask, done: Performance | None, history: History | None, seeds: Table | None = None
 ) -> Section:
-    """Whether the network does its task."""
-    if task is None:
-        why = "no task was named, so nobody can say what a right output is. Name one with --task."
-        return Section("learning", "Does it do its task", (Notice("Left out:", why),))
-    facts = [Fact("task", task.name, f"{task.steps} steps of {number(task.dt)} τ")]
-    blocks: list[Block] = []
+    """Whether the network does its task: outputs and answers, the loss, then how sure that is."""
+    shown: list[Block] = [] if done is None else [*pictures.performance(task, done)]
+    facts: list[Fact] = []
+    after: list[Block] = []
     if done is not None:
         facts.append(Fact("trials answered right", percent(done.accuracy), f"of {done.answered:,} with an answer"))
-        blocks.append(Text(reading.performance(done)))
-    if done is not None and done.failed:
-        blocks.append(Notice("Careful:", f"in {done.failed} trials the states were not finite."))
+        after.append(Text(reading.performance(done)))
     if seeds is not None:
-        blocks.append(seeds)
+        after.append(seeds)
     if history is not None:
         facts.append(Fact("training", f"{int(np.asarray(history.steps_done).max()):,} steps"))
-        blocks.append(pictures.training(history))
-    if done is not None:
-        blocks += pictures.performance(task, done)
-        if done.answered < FEW:
-            few = f"the accuracy rests on {done.answered} trials only; ask for more with --trials."
-            blocks.append(Notice("Careful:", few))
-    return Section("learning", "Does it do its task", (Facts(tuple(facts)), *blocks))
+        shown.append(pictures.training(history))
+    if done is not None and done.failed:
+        after.append(Notice("Careful:", f"in {done.failed} trials the states were not finite."))
+    if done is not None and done.answered < FEW:
+        few = f"the accuracy rests on {done.answered} trials only; ask for more with --trials."
+        after.append(Notice("Careful:", few))
+    finding = "" if done is None else answered(done)
+    return Section("learning", "Does it do it", (*shown, Facts(tuple(facts)), *after), finding)
+
+
+def answered(done: Performance) -> str:
+    """How well the network does, in one sentence."""
+    if done.accuracy < reading.LEARNED:
+        return f"Not yet: it answers only {percent(done.accuracy)} of its trials right."
+    return f"It answers {percent(done.accuracy)} of its trials right."
 
 
 def provenance_section(record: dict[str, Any]) -> Section:
@@ -89,11 +93,16 @@ def references_section(results: list[AbstractResult], more: list[Citation]) -> S
 
 
 def summary(found: Study) -> str:
-    """The first lines of a report: does it do its task, and what each lens has to say first."""
+    """A few sentences: does it do its task, and what each lens has to say first."""
     sentences = [each.headline for each in found.seen.values()]
-    if found.performance is not None:
-        sentences.insert(0, f"It answers {percent(found.performance.accuracy)} of its trials right.")
-    return " ".join(filter(None, sentences))
+    return " ".join(filter(None, (lead(found), *sentences)))
+
+
+def lead(found: Study) -> str:
+    """The line below the title of a report; what else was found stands in its table of contents."""
+    if found.performance is None:
+        return ""
+    return f"It answers {percent(found.performance.accuracy)} of its trials right."
 
 
 def next_section(line: str) -> Section:
