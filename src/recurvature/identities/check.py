@@ -1,5 +1,6 @@
 """How much of the lenses to believe for one network: every identity that is one of it, and how exactly it holds."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,12 +16,17 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import FixedPoints
 from recurvature.identities.agreement import LIMIT, NOT_APPLICABLE, STATUS, difference, verdict
 from recurvature.identities.fisher import GANGULI, local_fisher_memory
+from recurvature.identities.learning import learned_geometry
+from recurvature.identities.overlap_metric import overlap_metric
 from recurvature.identities.past import length_of_step, past_inputs, state_before
+from recurvature.identities.reduced import linear_overlaps
 from recurvature.identities.spectra import spectra
 from recurvature.identities.split import metric_split
 from recurvature.lenses.latent import closure
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import unit
+from recurvature.lenses.overlaps import DataLoss
+from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.superposition import trajectory_directions
 from recurvature.lenses.warping.field import check_network
 from recurvature.lenses.warping.metric import WARPING
@@ -33,6 +39,8 @@ WINDOW = 40
 """Steps of the end of a trial on which what costs N × N a step is tried."""
 HELD = 6
 """Inputs that a flow is given in turn."""
+RATE = 0.01
+"""The rate of the step of learning: the map is exact for any, and this one moves overlaps by far more than 1e-10."""
 
 
 class IdentityCheck(AbstractResult):
@@ -43,7 +51,7 @@ class IdentityCheck(AbstractResult):
     does not apply where it does not.
     """
 
-    citations: ClassVar[tuple[Citation, ...]] = (WARPING, SUPERPOSITION, DINC, GANGULI)
+    citations: ClassVar[tuple[Citation, ...]] = (WARPING, SUPERPOSITION, DINC, OVERLAPS, GANGULI)
 
     error: Float[Values, " identity"]
     tolerance: Float[Values, " identity"]
@@ -122,7 +130,7 @@ def check(
     network = cast(network, float)
     require_float64(x0=network.x0)
     subject = _subject(network, manifold, duration, ages, fixed_points)
-    rows = [*_of_any(subject), *_of_low_rank(subject)]
+    rows = [*_of_any(subject), *_of_low_rank(subject), *_of_linear(subject)]
     found = [_tried(row) for row in rows]
     return IdentityCheck(
         error=np.array([error for error, *_ in found]),
@@ -167,12 +175,14 @@ def _of_any(subject: Subject) -> list[Row]:
         found = past_inputs(*subject.late(), ages=subject.ages, dt=held)
         return found.error, found.tolerance, found.status
 
+    memory = functools.cache(lambda: local_fisher_memory(*subject.late(), ages=subject.ages))
+
     def fisher() -> tuple[float, float, int]:
-        found = local_fisher_memory(*subject.late(), ages=subject.ages)
+        found = memory()
         return found.error, found.tolerance, found.status
 
     def recall() -> tuple[float, float, int]:
-        found = local_fisher_memory(*subject.late(), ages=subject.ages)
+        found = memory()
         return found.recall_error, found.tolerance, verdict(found.recall_error, found.tolerance)
 
     def backward() -> tuple[float, float, int]:
@@ -217,6 +227,41 @@ def _of_low_rank(subject: Subject) -> list[Row]:
         Row("spectra", "I.11", "Eigenvalues are those of the latent unit and copies of the leak.", spectrum),
         Row("indices", "I.13", "The indices of all fixed points add up to one.", indices),
     ]
+
+
+def _of_linear(subject: Subject) -> list[Row]:
+    """Identities of linear low-rank networks."""
+
+    def geometry() -> tuple[float, float, int]:
+        found = overlap_metric(subject.network, subject.manifold, points=2, duration=subject.duration, samples=4)
+        return found.error, found.tolerance, found.status
+
+    def learning() -> tuple[float, float, int]:
+        found = learned_geometry(
+            _silence(subject),
+            subject.network,
+            RATE,
+            steps=1,
+            manifold=subject.manifold,
+            points=1,
+            duration=subject.duration,
+        )
+        return max(found.overlap_error, found.error), found.tolerance, found.status
+
+    return [
+        Row("overlap metric", "I.2", "The metric follows from overlaps, unseen ones among them.", geometry),
+        Row("learning step", "I.6", "Overlaps alone say where a step of training takes the metric.", learning),
+    ]
+
+
+def _silence(subject: Subject) -> DataLoss:
+    """A loss to descend: to be silent through the trial."""
+    overlaps = linear_overlaps(subject.network)
+    if overlaps.dt is None:
+        raise InputError("the network is a flow: losses of data are those of networks in steps.")
+    course = jnp.asarray(subject.course)[None]
+    targets = jnp.zeros((*course.shape[:2], overlaps.outputs), course.dtype)
+    return DataLoss(course, targets, overlaps.layout, overlaps.dt)
 
 
 def _states(subject: Subject) -> tuple[np.ndarray, Any]:

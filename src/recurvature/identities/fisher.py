@@ -89,7 +89,7 @@ def fisher_memory(
     start = jnp.zeros(len(weights))
     network = Network(system, LinearReadout(jnp.zeros((1, len(weights)))), start)
     silence = jnp.zeros((ages, drive.shape[1]))
-    factor = _factor(covariance)
+    factor, _ = _factor(covariance)
     total, bound = np.nan, np.nan
     if factor is not None:
         total = float(np.trace(scipy.linalg.cho_solve((factor, True), signal)))
@@ -132,7 +132,7 @@ def noise_covariance(noise: float | Float[Any, "n n"], size: int) -> Float[np.nd
 
 def total_bound(drive: Float[np.ndarray, "n d"], noise: Float[np.ndarray, "n n"]) -> float:
     r"""The most that the memory of all ages can be: $N\lambda_\max(B^\top Q^{-1}B)$ (docs eq. I.15)."""
-    factor = _factor(noise)
+    factor, _ = _factor(noise)
     if factor is None:
         return float("nan")
     whitened = scipy.linalg.solve_triangular(factor, drive, lower=True)
@@ -153,7 +153,7 @@ def _memory(
 ) -> FisherMemory:
     """Both routes to the Fisher matrix, and the recall that goes with it."""
     shape, columns = (ages, w.shape[2]), np.moveaxis(w, 1, 0).reshape(w.shape[1], -1)
-    factor = _factor(covariance)
+    factor, condition = _factor(covariance)
     nothing = np.full((columns.shape[1],) * 2, np.nan)
     matrix = warped = recall = nothing
     error = recall_error = np.nan
@@ -167,7 +167,7 @@ def _memory(
         recall_error = difference(np.linalg.solve(identity + matrix, matrix), recall) if exact else np.nan
     worst = max(error, recall_error) if exact else error
     # an inverse is known to the condition of its matrix times the rounding of its entries
-    tolerance = LIMIT if factor is None else max(LIMIT, 100 * np.finfo(float).eps * float(np.linalg.cond(covariance)))
+    tolerance = max(LIMIT, 100 * np.finfo(float).eps * condition)
     return FisherMemory(
         age=np.arange(ages, dtype=float),
         curve=np.diag(matrix).reshape(shape),
@@ -209,12 +209,12 @@ def _stationary(weights: Float[np.ndarray, "n n"], drive: Float[np.ndarray, "n n
     return (found + found.T) / 2
 
 
-def _factor(covariance: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"] | None:
-    """The lower Cholesky factor; None where the matrix is singular to rounding."""
+def _factor(covariance: Float[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n n"] | None, float]:
+    """The lower Cholesky factor and the condition; None and 1 where the matrix is singular to rounding."""
     values = np.linalg.eigvalsh(covariance) if np.isfinite(covariance).all() else np.zeros(1)
     if not values[0] > len(covariance) * np.finfo(float).eps * values[-1]:
-        return None
-    return np.linalg.cholesky(covariance)
+        return None, 1.0
+    return np.linalg.cholesky(covariance), float(values[-1] / values[0])
 
 
 @eqx.filter_jit

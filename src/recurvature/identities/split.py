@@ -1,7 +1,7 @@
 r"""The warping metric of a low-rank network in two parts: what its latent unit carries, and what fades beside it."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,10 +13,10 @@ from recurvature._precision import require_float64
 from recurvature._progress import Report, silent
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, verdict
+from recurvature.identities.where import Where
 from recurvature.lenses.latent.closure import latent_system
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit, row_space, unit
-from recurvature.lenses.warping import metric
 from recurvature.lenses.warping.field import Course, Initial, check_network, points_of, stream
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.systems.base import Network
@@ -82,29 +82,6 @@ class SplitEmitter(eqx.Module):
         product = lambda left, right: jnp.einsum("ibn,jbn->bij", left, right)  # noqa: E731
         pairs = ((inside, inside), (outside, outside), (latent, latent), (latent @ self.gram, latent))
         return tuple(product(*pair) for pair in pairs)  # type: ignore[return-value]
-
-
-class Where(NamedTuple):
-    """Over which part of a manifold, and for how long."""
-
-    manifold: AbstractInputManifold
-    theta: Float[np.ndarray, "point m"]
-    duration: float
-    samples: int
-    initial: Initial | None
-
-    def metric_of(self, network: Network, **options: Any) -> Float[np.ndarray, "time point i j"]:
-        """The metric there, by the warping lens."""
-        found = metric(
-            network,
-            self.manifold,
-            points=self.theta,
-            duration=self.duration,
-            samples=self.samples,
-            reference="coordinates",
-            **options,
-        )
-        return np.asarray(found.metric)
 
 
 def metric_split(

@@ -1,0 +1,34 @@
+"""Over which part of an input manifold a metric is asked for, and how long inputs last."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from recurvature.lenses.warping import metric
+from recurvature.lenses.warping.field import Initial
+from recurvature.systems.base import Network
+from recurvature.systems.inputs import AbstractInputManifold
+
+
+class Where(NamedTuple):
+    """Over which part of a manifold, and for how long."""
+
+    manifold: AbstractInputManifold
+    theta: Float[np.ndarray, "point m"]
+    duration: float
+    samples: int
+    initial: Initial | None = None
+
+    def metric_of(self, network: Network, **options: Any) -> Float[np.ndarray, "time point i j"]:
+        """The metric there, by the warping lens."""
+        found = metric(
+            network,
+            self.manifold,
+            points=self.theta,
+            duration=self.duration,
+            samples=self.samples,
+            reference="coordinates",
+            **options,
+        )
+        return np.asarray(found.metric)
