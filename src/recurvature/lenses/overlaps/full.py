@@ -1,5 +1,7 @@
 r"""Descent of all $N$ units, for optimisers that the overlaps cannot follow and for checks of those that they can."""
 
+from collections.abc import Sequence
+import functools
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -13,9 +15,11 @@ from recurvature._errors import InputError, check_count, check_positive, check_s
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Loss
-from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.extract import stacked
+from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
 from recurvature.lenses.overlaps.span import outside_span
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
+from recurvature.systems.base import Network
 
 BLOCKS = ("z", "v", "m", "u")
 
@@ -86,9 +90,39 @@ def descend_units(
         check_shape("data", leaf, (steps, *(None,) * (np.ndim(leaf) - 1)))
     if isinstance(optimiser, int | float):
         check_positive(optimiser=optimiser)
-        optimiser = optax.sgd(optimiser)
+        optimiser = _plain(float(optimiser))
     path, values = _descended(loss, jnp.asarray(theta), optimiser, layout, steps // every, every, data)
-    return _recorded(np.asarray(path), np.asarray(values), layout, every)
+    count = np.arange(len(path)) * every
+    return _recorded(np.asarray(path), np.asarray(values), layout, count)
+
+
+def watched(networks: Sequence[Network], *, count: Int[Any, " step"], loss: Float[Any, " step"]) -> UnitLearning:
+    """The overlaps of one network along its own training, whatever trained it: one network to each record.
+
+    `count` says after how many steps each was recorded, `loss` what its loss was then. A bias or a start that comes
+    into being has its column from the first record on. Raises `InputError` on networks that overlaps do not describe,
+    that have no factors of their own, and on sizes that change.
+    """
+    if not networks:
+        raise InputError("`networks` must hold one or more networks of one training.")
+    first = [stacked(network) for network in networks]
+    if any(stack.gauge != "own" for stack in first):
+        raise InputError("`networks` must be of low rank: a dense recurrence leaves the span of a few vectors.")
+    found = {name for stack in first for name in stack.layout.input_names}
+    keep = tuple(name for name in (BIAS, START) if name in found)
+    stacks = [stacked(network, keep=keep) for network in networks] if keep else first
+    layout = stacks[0].layout
+    if any(stack.layout.columns != layout.columns for stack in stacks):
+        raise InputError("`networks` must share their inputs, outputs and rank: they are records of one training.")
+    steps = np.asarray(count)
+    check_shape("count", steps, (len(stacks),))
+    check_shape("loss", np.asarray(loss), (len(stacks),))
+    path = np.stack([np.asarray(stack.theta) for stack in stacks])
+    return _recorded(path, np.asarray(loss, path.dtype), layout, steps)
+
+
+# an optimiser made anew would be another program to compile
+_plain = functools.lru_cache(optax.sgd)
 
 
 def loss_of_units(loss: Any) -> Loss:
@@ -144,7 +178,10 @@ def _descended(
 
 
 def _recorded(
-    path: Float[np.ndarray, "step n a"], values: Float[np.ndarray, " step"], layout: Layout, every: int
+    path: Float[np.ndarray, "step n a"],
+    values: Float[np.ndarray, " step"],
+    layout: Layout,
+    count: Int[np.ndarray, " step"],
 ) -> UnitLearning:
     # weights that diverged overflow here: their status says so
     with np.errstate(over="ignore", invalid="ignore"):
@@ -154,7 +191,7 @@ def _recorded(
         outside, step_outside = (_share_outside(x, path[0]) for x in (moved, since))
     finite = np.isfinite(matrices).all((-1, -2)) & np.isfinite(values)
     return UnitLearning(
-        count=np.arange(len(path)) * every,
+        count=count,
         vectors=path,
         matrix=matrices,
         loss=values,
