@@ -1,7 +1,7 @@
 r"""Descent of all $N$ units, for optimisers that the overlaps cannot follow and for checks of those that they can."""
 
-from collections.abc import Sequence
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
