@@ -40,9 +40,13 @@ class Likeness(eqx.Module):
 
     def __call__(self, overlaps: Float[Array, "a a"], key: Any) -> Float[Array, ""]:
         """The loss of the overlaps on the inputs of a key."""
+        return self.sample(key)(overlaps)
+
+    def sample(self, key: Any) -> ov.DataLoss:
+        """The loss on the inputs of a key as one on fixed data."""
         x = self.inputs(key)
         run = jax.vmap(lambda u: ov.respond(self.teacher, self.rule.layout, u, self.rule.dt, self.rule.phi))
-        return self.rule(overlaps, ov.Batch(x, run(x), jnp.ones(x.shape[:2])))
+        return self.rule.sample(ov.Batch(x, run(x), jnp.ones(x.shape[:2])))
 
     def inputs(self, key: Any) -> Float[Array, "trial time d"]:
         """Pulses of ±2 in turn with silence, and noise of standard deviation 1.5 at every step."""

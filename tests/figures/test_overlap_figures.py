@@ -49,6 +49,7 @@ def learning(layout: ov.Layout, seed: int = 0, *, count: bool = True) -> ov.Lear
         method="gradient descent",
         rule={},
         closure="exact",
+        diagnostics={},
         dtype="float64",
     )
 
@@ -69,6 +70,7 @@ def course() -> ov.Curriculum:
         inputs=1,
         phases=("A", "a task of a very long name", "A"),
         closure="exact",
+        diagnostics={},
         conditions={},
     )
 
@@ -80,12 +82,14 @@ def perturbation() -> ov.Perturbation:
         matrix=np.stack([matrices(RANK1)] * 3),
         slope=-np.arange(3.0),
         half=np.array([10, 20, -1]),
+        status=np.zeros((3, STEPS), np.int8),
         members=("network 1", "network 2", "network 1, other gauge"),
         columns=RANK1.columns,
         outputs=1,
         rank=1,
         inputs=1,
         closure="exact",
+        diagnostics={},
         conditions={},
     )
 
@@ -98,6 +102,7 @@ def trip() -> ov.RoundTrip:
         phase=np.repeat([0, 1, 2], 3),
         matrix=matrices(RANK1),
         loss=np.ones(STEPS),
+        status=np.zeros(STEPS, np.int8),
         excursion=100 * moved,
         displacement=moved,
         rate=np.array([0.01, 0.005]),
@@ -108,6 +113,7 @@ def trip() -> ov.RoundTrip:
         rank=1,
         inputs=1,
         closure="exact",
+        diagnostics={},
         conditions={},
     )
 
@@ -117,6 +123,7 @@ def told() -> ov.Histories:
         count=np.arange(STEPS),
         matrix=np.stack([np.stack([matrices(RANK1, 2 * run), matrices(RANK1, 2 * run + 1)]) for run in range(3)]),
         loss=np.ones((3, 2, STEPS)),
+        status=np.zeros((3, 2, STEPS), np.int8),
         switch=5,
         regime="linear",
         columns=RANK1.columns,
@@ -125,6 +132,7 @@ def told() -> ov.Histories:
         inputs=1,
         tasks=("A", "B", "C"),
         closure="exact",
+        diagnostics=(),
         conditions={},
     )
 

@@ -133,17 +133,19 @@ def test_learning_leaves_the_closure_and_is_seen_to() -> None:
     # weights leave the span of the first ones, and the overlaps leave the forecast by more than sampling
     assert full.outside[-1] > 0.1
     assert np.abs(full.matrix[-1] - forecast.matrix[-1]).max() > 2 / np.sqrt(400)
-    # more coupling than one is no instability of units that saturate
+    # more coupling than one is no instability of units that saturate, and that it is wrong the forecast knows itself
     assert (forecast.margin < 0).all()
-    assert (forecast.status == 0).all()
+    assert [ov.STATUS[code] for code in forecast.status] == ["ok"] + ["not_gaussian"] * 6
     # what the forecast itself would have said
     foretold = ov.closure(theta, pulses(), key=rc.key(1), learning=forecast)
     np.testing.assert_allclose(foretold.predicted_loss, forecast.loss, rtol=1e-10)
     assert foretold.energy_ratio[-1] > 1.1
-    # without units nothing of this is known, and the forecast says so
-    assert forecast.closure == "unchecked"
+    # the units of this network were not given: others were drawn
+    assert forecast.closure == "drawn"
     one_fails = dataclasses.replace(foretold, status=np.array([0, 0, 5, 0, 0, 0, 0], np.int8))
-    told = ov.checked(forecast, one_fails)
+    untold = ov.descend(pulses(), SATURATED, 2.0, steps=60, every=10, layout=RANK1, looks=0)
+    assert (untold.closure, untold.diagnostics) == ("unchecked", {"untested": "nobody has looked: `looks` is 0"})
+    told = ov.checked(untold, one_fails)
     assert told.closure == "checked"
     # what has been lost stays lost
     assert [ov.STATUS[code] for code in told.status] == ["ok"] * 2 + ["not_gaussian"] * 5
@@ -158,7 +160,7 @@ def test_a_course_of_overlaps_says_whether_it_assumed_anything() -> None:
     assert closure_of(pulses("identity")) == "exact"
     # one phase with nonlinear units is enough, and so is a caller who says that they are
     assert closure_of(pulses("identity"), pulses()) == closure_of(pulses("identity"), regime="gaussian") == "unchecked"
-    assert {closure_of(pulses()), "exact", "checked"} == set(ov.CLOSURE)
+    assert {closure_of(pulses()), "exact", "drawn", "checked"} == set(ov.CLOSURE)
 
 
 def test_weights_that_are_not_gaussian_are_called_so() -> None:

@@ -14,7 +14,6 @@ from tests.lenses.overlaps.prescribed import DT, FILTER, RANK1, some_overlaps, s
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
-from recurvature.lenses.overlaps.predict import _escape as escape
 
 STEPS, BATCH = 12, 4
 TASK = rc.tasks.ExponentialFilter(dt=DT, steps=20, input="white")
@@ -82,14 +81,6 @@ def test_a_forecast_of_nonlinear_units_says_how_far_it_may_be_trusted(phi: str) 
     # the error was foretold, to leading order: within a factor of three
     assert 1 / 3 < forecast.error[-1] / true[-1] < 3
     assert np.isfinite(forecast.energy_ratio).all()
-    # clipped to a third at every step, the way is a third as long, and the error, its square, a ninth: rounding
-    theta = np.asarray(ov.stacked(net).theta)
-    data = ov.DataLoss(*trials[:2], RANK1, DT, trials.mask, phi)
-    steps, norms = np.array([0, 5]), np.full(2, 3.0)
-    free, clipped = (
-        escape(np.stack([theta, theta]), data, ov.Rule(1.0, clip=clip), steps, norms)[-1] for clip in (None, 1.0)
-    )
-    assert clipped == pytest.approx(free / 9, rel=1e-12)
     # much more learning of the same kind is not trusted
     far = ov.predict(net, trials, learning_rate=10.0 * units, **options)
     assert 0 < far.trusted_until < 40

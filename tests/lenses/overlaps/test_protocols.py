@@ -245,7 +245,9 @@ def test_a_trace_in_invisible_overlaps_alone_tells_the_first_task() -> None:
     same = dataclasses.replace(found, matrix=starts)
     # runs that differ in nothing but the mark
     assert ov.tell_first_task(same, noise=0.0, key=rc.key(0), draws=1).invisible.tolist() == [1.0]
-    few = dataclasses.replace(found, matrix=matrix[:2], loss=np.asarray(found.loss)[:2])
+    few = dataclasses.replace(
+        found, matrix=matrix[:2], loss=np.asarray(found.loss)[:2], status=np.asarray(found.status)[:2]
+    )
     with pytest.raises(InputError, match="at least 3 runs; got 2"):
         ov.tell_first_task(few, noise=0.1, key=rc.key(0))
     with pytest.raises(InputError, match=r"`step` must lie in \[-14, 14\); got 14"):

@@ -1,7 +1,6 @@
 """Overlaps: how gradient descent moves a low-rank network, and what it remembers unseen (arXiv 2605.04115)."""
 
 from recurvature.lenses.overlaps.closure import Closure as Closure
-from recurvature.lenses.overlaps.closure import checked as checked
 from recurvature.lenses.overlaps.closure import closure as closure
 from recurvature.lenses.overlaps.conditions import in_words as in_words
 from recurvature.lenses.overlaps.conditions import memory_conditions as memory_conditions
@@ -22,6 +21,8 @@ from recurvature.lenses.overlaps.curriculum import noise_phase as noise_phase
 from recurvature.lenses.overlaps.descent import Rule as Rule
 from recurvature.lenses.overlaps.descent import follow as follow
 from recurvature.lenses.overlaps.descent import symmetric_gradient as symmetric_gradient
+from recurvature.lenses.overlaps.diagnostics import checked as checked
+from recurvature.lenses.overlaps.diagnostics import diagnostics_in_words as diagnostics_in_words
 from recurvature.lenses.overlaps.drift import Conserved as Conserved
 from recurvature.lenses.overlaps.drift import conserved as conserved
 from recurvature.lenses.overlaps.drift import conserved_step as conserved_step
@@ -35,6 +36,7 @@ from recurvature.lenses.overlaps.extrapolate import Extrapolation as Extrapolati
 from recurvature.lenses.overlaps.extrapolate import extrapolate as extrapolate
 from recurvature.lenses.overlaps.full import UnitLearning as UnitLearning
 from recurvature.lenses.overlaps.full import descend_units as descend_units
+from recurvature.lenses.overlaps.full import watched as watched
 from recurvature.lenses.overlaps.gram import gram as gram
 from recurvature.lenses.overlaps.gram import largest_rate as largest_rate
 from recurvature.lenses.overlaps.histories import Histories as Histories
@@ -51,12 +53,10 @@ from recurvature.lenses.overlaps.layout import Layout as Layout
 from recurvature.lenses.overlaps.layout import from_pairs as from_pairs
 from recurvature.lenses.overlaps.layout import matrix as matrix
 from recurvature.lenses.overlaps.layout import to_pairs as to_pairs
-from recurvature.lenses.overlaps.learning import Learning as Learning
 from recurvature.lenses.overlaps.learning import control as control
 from recurvature.lenses.overlaps.learning import descend as descend
 from recurvature.lenses.overlaps.learning import flow as flow
 from recurvature.lenses.overlaps.learning import learned as learned
-from recurvature.lenses.overlaps.learning import recover as recover
 from recurvature.lenses.overlaps.loops import RoundTrip as RoundTrip
 from recurvature.lenses.overlaps.loops import round_trip as round_trip
 from recurvature.lenses.overlaps.losses import Batch as Batch
@@ -74,6 +74,8 @@ from recurvature.lenses.overlaps.perturbation import Perturbation as Perturbatio
 from recurvature.lenses.overlaps.perturbation import perturb as perturb
 from recurvature.lenses.overlaps.predict import Forecast as Forecast
 from recurvature.lenses.overlaps.predict import predict as predict
+from recurvature.lenses.overlaps.record import Learning as Learning
+from recurvature.lenses.overlaps.record import recover as recover
 from recurvature.lenses.overlaps.response import StateSpace as StateSpace
 from recurvature.lenses.overlaps.response import damped_oscillator as damped_oscillator
 from recurvature.lenses.overlaps.response import exponential as exponential
@@ -83,6 +85,7 @@ from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
 from recurvature.lenses.overlaps.status import CLOSURE as CLOSURE
 from recurvature.lenses.overlaps.status import STATUS as STATUS
+from recurvature.lenses.overlaps.status import Diagnostics as Diagnostics
 from recurvature.lenses.overlaps.traces import Traces as Traces
 from recurvature.lenses.overlaps.traces import balanced as balanced
 from recurvature.lenses.overlaps.traces import traces as traces

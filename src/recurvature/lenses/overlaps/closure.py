@@ -1,6 +1,6 @@
 r"""How far nonlinear units are from the Gaussian closure: whether what the effective network says may be trusted."""
 
-import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -15,8 +15,8 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import loss_and_gradient
-from recurvature.lenses.overlaps.learning import Learning, recover
 from recurvature.lenses.overlaps.losses import DataLoss
+from recurvature.lenses.overlaps.record import Learning, recover
 from recurvature.lenses.overlaps.span import outside_span
 from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK
 from recurvature.lenses.overlaps.units import trajectory
@@ -66,6 +66,12 @@ class Closure(AbstractResult):
     largest_kurtosis: float
 
     @property
+    def largest(self) -> Float[np.ndarray, " step"]:
+        """The kurtosis furthest from 0 of all there are, with its sign."""
+        every = np.column_stack([self.kurtosis, self.projection_kurtosis, self.row_kurtosis])
+        return np.take_along_axis(every, np.abs(every).argmax(1)[:, None], 1)[:, 0]
+
+    @property
     def trusted(self) -> bool:
         """Whether no test fails at any time."""
         return bool((np.asarray(self.status) == OK).all())
@@ -98,10 +104,18 @@ def closure(
     if path.shape[1] <= loss.layout.size:
         raise InputError(f"{path.shape[1]} units are no sample of {loss.layout.size} weights each; take more units.")
     directions = jr.normal(stream(key, "projections"), (projections, loss.layout.size), path.dtype)
-    seen = [_compared(jnp.asarray(vectors), loss, directions) for vectors in path]
-    found = {name: np.stack([np.asarray(each[name]) for each in seen]) for name in seen[0]}
-    units = path.shape[1]
-    largest_defect, largest_kurtosis = 3 / np.sqrt(units), max(0.3, 3 * np.sqrt(24 / units))
+    return gathered([compared(jnp.asarray(vectors), loss, directions) for vectors in path], loss)
+
+
+def gathered(seen: Sequence[dict[str, Array]], loss: DataLoss, *, gaussian: bool = False) -> Closure:
+    """What `compared` found at several networks of as many units, with verdicts; `loss` says what the vectors are.
+
+    Of units that are `gaussian` because they were drawn so, no kurtosis is too large.
+    """
+    found = {name: np.stack([np.asarray(each[name]) for each in seen]) for name in seen[0] if name != "unseen"}
+    units = seen[0]["unseen"].shape[0]
+    largest_defect = 3 / np.sqrt(units)
+    largest_kurtosis = np.inf if gaussian else max(0.3, 3 * np.sqrt(24 / units))
     return Closure(
         status=_verdicts(found, largest_defect, largest_kurtosis),
         columns=loss.layout.columns,
@@ -113,23 +127,6 @@ def closure(
     )
 
 
-def checked(learning: Learning, found: Closure) -> Learning:
-    """`learning` with the verdicts of `closure(theta, loss, key=…, learning=learning)` in its status.
-
-    From the first record at which a test fails on, the status is `not_gaussian`: what has been lost stays lost. Raises
-    `InputError` where `found` is of other vectors or other records.
-    """
-    if found.columns != learning.columns or len(found.status) != len(learning.status):
-        raise InputError(
-            f"`found` tests {len(found.status)} records of the vectors {found.columns}, `learning` has "
-            f"{len(learning.status)} of {learning.columns}: make it by closure(theta, loss, key=…, learning=learning)."
-        )
-    status = np.asarray(learning.status)
-    lost = np.logical_or.accumulate(np.asarray(found.status) != OK)
-    verdicts = np.where(lost & (status != NON_FINITE), NOT_GAUSSIAN, status).astype(status.dtype)
-    return dataclasses.replace(learning, status=verdicts, closure="checked")
-
-
 def _verdicts(found: dict[str, np.ndarray], largest_defect: float, largest_kurtosis: float) -> Int[np.ndarray, " step"]:
     curved = np.column_stack([found["kurtosis"], found["projection_kurtosis"], found["row_kurtosis"]])
     wrong = np.maximum(found["closure_defect"], found["gain_defect"]) > largest_defect
@@ -139,8 +136,8 @@ def _verdicts(found: dict[str, np.ndarray], largest_defect: float, largest_kurto
 
 
 @eqx.filter_jit
-def _compared(theta: Float[Array, "n a"], loss: DataLoss, directions: Float[Array, "direction a"]) -> dict[str, Array]:
-    """Every test at one network."""
+def compared(theta: Float[Array, "n a"], loss: DataLoss, directions: Float[Array, "direction a"]) -> dict[str, Array]:
+    """Every test at one network, and `unseen`: what of the gradient of all units is no combination of their vectors."""
     s = theta.T @ theta / jnp.asarray(theta.shape[0], theta.dtype)
     return _moments(theta, s, directions) | _defects(theta, s, loss) | _energies(theta, s, loss)
 
@@ -202,6 +199,7 @@ def _energies(theta: Array, s: Array, loss: DataLoss) -> dict[str, Array]:
         "velocity_defect": jnp.linalg.norm(velocity - expected) / jnp.linalg.norm(expected),
         "energy_ratio": jnp.sum(force**2) / units / (4 * jnp.trace(gamma @ s @ gamma)),
         "outside": jnp.linalg.norm(outside) / jnp.linalg.norm(force),
+        "unseen": outside,
         "loss": value,
         "predicted_loss": predicted,
     }

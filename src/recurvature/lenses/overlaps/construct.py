@@ -1,5 +1,6 @@
 r"""Networks with prescribed overlaps: any positive semi-definite matrix is that of some vectors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,13 +28,20 @@ def vectors(overlaps: Float[Any, "a a"], layout: Layout, units: int, *, key: PRN
     """
     check_count(units=units)
     check_overlaps(overlaps, layout)
+    return shaped(overlaps, units, lambda columns, dtype: jr.normal(stream(key, "vectors"), (units, columns), dtype))
+
+
+def shaped(
+    overlaps: Float[Any, "a a"], units: int, draw: Callable[[int, Any], Float[Any, "n k"]]
+) -> Float[Array, "n a"]:
+    """The columns that `draw` gives for their number and type, made orthonormal and turned to have the overlaps."""
     values, axes = np.linalg.eigh(np.asarray(overlaps))
     # what rounding leaves of a zero eigenvalue
-    kept = values > layout.size * np.finfo(values.dtype).eps * values.max()
+    kept = values > len(values) * np.finfo(values.dtype).eps * values.max()
     if kept.sum() > units:
         raise InputError(f"{units} units cannot hold {kept.sum()} independent vectors; take at least as many units.")
-    draw = jr.normal(stream(key, "vectors"), (units, int(kept.sum())), values.dtype)
-    orthonormal = np.linalg.qr(np.asarray(draw))[0] * np.sqrt(units).astype(values.dtype)
+    columns = np.asarray(draw(int(kept.sum()), values.dtype))
+    orthonormal = np.linalg.qr(columns)[0] * np.sqrt(units).astype(values.dtype)
     return jnp.asarray(orthonormal @ (axes[:, kept] * np.sqrt(values[kept])).T)
 
 

@@ -51,6 +51,8 @@ class Overlaps(AbstractResult):
     """Distance from instability of the linear (or linearised) recurrence; negative where unstable."""
     dtype: str
     status: int
+    vectors: Float[Values, "n a"] | None = None
+    """Those of the network, for tests on its units; None where overlaps are all that is known."""
 
     @property
     def layout(self) -> Layout:
@@ -93,6 +95,7 @@ def describe(
     residual: float = 0.0,
     singular_values: Float[Any, " k"] | None = None,
     output_bias: Float[Any, " o"] | None = None,
+    vectors: Float[Any, "n a"] | None = None,
 ) -> Overlaps:
     """An overlap matrix with everything that is said about it: eigenvalues, stability, status.
 
@@ -123,6 +126,7 @@ def describe(
         margin=margin,
         dtype=str(values.dtype),
         status=classify(values, smallest, margin, residual, regime),
+        vectors=None if vectors is None else np.asarray(vectors),
     )
 
 

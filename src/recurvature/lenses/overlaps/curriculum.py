@@ -15,11 +15,14 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
-from recurvature.lenses.overlaps.descent import Loss, Rule, closure_of
+from recurvature.lenses.overlaps.descent import Loss, Rule
+from recurvature.lenses.overlaps.diagnostics import LOOKS, Judgement, check_looks, judge, leg_of, marked, vectors_of
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
-from recurvature.lenses.overlaps.learning import Learning, descend
+from recurvature.lenses.overlaps.learning import descend
 from recurvature.lenses.overlaps.losses import DataLoss, FilterLoss, NoisyTargets
+from recurvature.lenses.overlaps.record import Learning
 from recurvature.lenses.overlaps.response import response_of
+from recurvature.lenses.overlaps.status import Diagnostics
 
 
 class Phase(eqx.Module):
@@ -70,7 +73,9 @@ class Curriculum(AbstractResult):
     inputs: int
     phases: tuple[str, ...]
     closure: str
-    """Whether Gaussian weights were assumed: `exact`, or `unchecked` where units of any phase are nonlinear."""
+    """Whether Gaussian weights were assumed in any phase, and tested: one of `status.CLOSURE`."""
+    diagnostics: Diagnostics
+    """Of one and the same units through all phases."""
     conditions: Conditions
 
     @property
@@ -94,18 +99,20 @@ def in_turn(
     *,
     layout: Layout | None = None,
     records: int = 100,
+    looks: int = LOOKS,
     regime: Regime | None = None,
     dt: float | None = None,
 ) -> Curriculum:
     """Gradient descent through `phases`, one after the other, exact in every step (docs eq. O.20).
 
     `records` is the number of times that each phase is recorded, besides its start; it divides the steps of all of
-    them. `regime` (by default that of `overlaps`, linear for a matrix) is that of the memory conditions. Divergence is
-    reported in `status`.
+    them. Nonlinear units are looked at `looks` times in each (see `descend`). `regime` (by default that of `overlaps`,
+    linear for a matrix) is that of the memory conditions. Divergence is reported in `status`.
     """
     if not phases:
         raise InputError("`phases` must hold at least one phase.")
     check_count(records=records)
+    check_looks(looks)
     for phase in phases:
         if phase.steps % records:
             raise InputError(f"`records` = {records} must divide the steps of every phase; got {phase.steps}.")
@@ -113,21 +120,25 @@ def in_turn(
     runs: list[Learning] = []
     for phase in phases:
         every = phase.steps // records
-        options: dict[str, Any] = {"layout": layout, "data": phase.data, "every": every, "dt": dt}
+        options: dict[str, Any] = {"layout": layout, "data": phase.data, "every": every, "dt": dt, "looks": 0}
         runs.append(descend(phase.loss, current, phase.rule, steps=phase.steps, **options))
         layout, dt, current = runs[-1].layout, runs[-1].dt, np.asarray(runs[-1].matrix)[-1]
         if not np.isfinite(current).all():
             break
     which = runs[0].layout
     regime = regime or (_regime_of(overlaps) if isinstance(overlaps, Overlaps) else "linear")
-    return _joined(runs, list(phases), which, regime)
+    legs = [leg_of(run, phase.loss, phase.data, phase.rule) for run, phase in zip(runs, phases, strict=False)]
+    judgement = judge(legs, looks=looks, vectors=vectors_of(overlaps), regime=regime)
+    return _joined(runs, list(phases), which, regime, judgement)
 
 
 def _regime_of(overlaps: Overlaps) -> Regime:
     return "linear" if overlaps.regime == "linear" else "gaussian"
 
 
-def _joined(runs: list[Learning], phases: list[Phase], layout: Layout, regime: Regime) -> Curriculum:
+def _joined(
+    runs: list[Learning], phases: list[Phase], layout: Layout, regime: Regime, judgement: Judgement
+) -> Curriculum:
     """The phases as one course, whose times and propagators go on from one to the next."""
     times, counts, weights = [], [], []
     time, count, carried = 0.0, 0, np.eye(layout.size)
@@ -157,13 +168,14 @@ def _joined(runs: list[Learning], phases: list[Phase], layout: Layout, regime: R
         matrix=matrices,
         propagator=np.concatenate(weights),
         loss=np.concatenate([run.loss for run in runs]),
-        status=np.concatenate([run.status for run in runs]),
+        status=marked(np.concatenate([run.status for run in runs]), judgement.lost),
         columns=layout.columns,
         outputs=layout.outputs,
         rank=layout.rank,
         inputs=layout.inputs,
         phases=tuple(phase.name for phase in phases[: len(runs)]),
-        closure=closure_of(*(phase.loss for phase in phases), regime=regime),
+        closure=judgement.closure,
+        diagnostics=judgement.diagnostics,
         conditions=conditions,
     )
 

@@ -14,8 +14,8 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import symmetric_gradient
 from recurvature.lenses.overlaps.invariants import expected_drift, weights_of
 from recurvature.lenses.overlaps.layout import Layout
-from recurvature.lenses.overlaps.learning import Learning
 from recurvature.lenses.overlaps.losses import DataLoss
+from recurvature.lenses.overlaps.record import Learning
 from recurvature.lenses.overlaps.response import respond
 
 

@@ -58,6 +58,7 @@ def extract(network: Network, *, gauge: Gauge = "own", rank: int | None = None) 
         residual=stack.residual,
         singular_values=stack.singular_values,
         output_bias=None if bias is None else np.asarray(bias),
+        vectors=theta,
     )
 
 

@@ -15,8 +15,10 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
 from recurvature.lenses.overlaps.curriculum import Phase
-from recurvature.lenses.overlaps.descent import Propagator, Rule, closure_of, current, follow
+from recurvature.lenses.overlaps.descent import Course, Propagator, Rule, current, follow
+from recurvature.lenses.overlaps.diagnostics import LOOKS, Leg, check_looks, judge, marked
 from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, layout_of, to_pairs
+from recurvature.lenses.overlaps.status import Diagnostics, classify_steps
 
 
 class Histories(AbstractResult):
@@ -30,6 +32,7 @@ class Histories(AbstractResult):
     count: Int[Values, " step"] = eqx.field(metadata={"long_name": "steps taken"})
     matrix: Float[Values, "run route step a b"]
     loss: Float[Values, "run route step"]
+    status: Int[Values, "run route step"]
     switch: int
     regime: str
     columns: tuple[str, ...]
@@ -39,7 +42,9 @@ class Histories(AbstractResult):
     tasks: tuple[str, ...]
     """Names of A, B and C."""
     closure: str
-    """Whether Gaussian weights were assumed: `exact` or `unchecked`."""
+    """Whether Gaussian weights were assumed, and tested: one of `status.CLOSURE`."""
+    diagnostics: tuple[tuple[Diagnostics, ...], ...]
+    """Of every run along every route."""
     conditions: Conditions
     """Of the first run along A."""
 
@@ -65,16 +70,18 @@ def histories(
     *,
     layout: Layout,
     records: int = 20,
+    looks: int = LOOKS,
     regime: Regime = "linear",
 ) -> Histories:
     """Every start through A and C, and through B and C; all runs of a route in one compiled program.
 
     The data of a phase have a leading axis of steps and are the same for every run. Keys of batches are data too: a
-    loss that takes a key draws its own batch.
+    loss that takes a key draws its own batch. `looks`: see `descend`.
     """
     if regime not in REGIMES:
         raise InputError(f"`regime` must be one of {', '.join(REGIMES)}; got {regime!r}.")
     check_count(records=records)
+    check_looks(looks)
     begin = jnp.asarray(starts)
     for matrix in np.asarray(begin):
         check_overlaps(matrix, layout)
@@ -84,15 +91,21 @@ def histories(
     if first[0].steps != first[1].steps:
         raise InputError(f"A and B must take equally many steps; got {first[0].steps} and {first[1].steps}.")
     before = [_together(phase, begin, layout, records) for phase in first]
-    after = [_together(last, matrices[:, -1], layout, records) for matrices, _ in before]
-    matrix = np.stack([np.concatenate([b[0], a[0]], axis=1) for b, a in zip(before, after, strict=True)], axis=1)
+    after = [_together(last, np.stack([leg.matrix[-1] for leg in legs]), layout, records) for legs, _ in before]
+    routes = [list(zip(b[0], a[0], strict=True)) for b, a in zip(before, after, strict=True)]
+    matrix = np.stack([[np.concatenate([leg.matrix for leg in legs]) for legs in runs] for runs in routes], axis=1)
     losses = np.stack([np.concatenate([b[1], a[1]], axis=1) for b, a in zip(before, after, strict=True)], axis=1)
+    told = [[judge(legs, looks=looks, regime=regime) for legs in runs] for runs in zip(*routes, strict=True)]
     clock = [np.arange(records + 1) * (phase.steps // records) for phase in (first[0], last)]
     datum = None if last.data is None else jax.tree.map(lambda leaf: leaf[-1], last.data)
     return Histories(
         count=np.concatenate([clock[0], clock[1] + first[0].steps]),
         matrix=matrix,
         loss=losses,
+        status=marked(
+            classify_steps(matrix, losses, np.zeros(losses.shape), linear=False),
+            np.array([[said.lost for said in run] for run in told]),
+        ),
         switch=records + 1,
         regime=regime,
         columns=layout.columns,
@@ -100,7 +113,8 @@ def histories(
         rank=layout.rank,
         inputs=layout.inputs,
         tasks=(first[0].name, first[1].name, last.name),
-        closure=closure_of(*(phase.loss for phase in (*first, last)), regime=regime),
+        closure=told[0][0].closure,
+        diagnostics=tuple(tuple(said.diagnostics for said in run) for run in told),
         conditions=memory_conditions(
             last.loss,
             matrix[0, 0, 0],
@@ -116,24 +130,27 @@ def histories(
 
 def _together(
     phase: Phase, starts: Float[Any, "run a a"], layout: Layout, records: int
-) -> tuple[Float[np.ndarray, "run step a a"], Float[np.ndarray, "run step"]]:
-    """Overlaps and losses of all runs through one phase."""
+) -> tuple[list[Leg], Float[np.ndarray, "run step"]]:
+    """Courses and losses of all runs through one phase."""
     rule = phase.rule if isinstance(phase.rule, Rule) else Rule(phase.rule)
     begin = jnp.asarray(starts)
     traced = jax.tree.map(lambda value: jnp.asarray(value, begin.dtype), rule)
-    every = jnp.asarray(phase.steps // records)
-    matrices, losses = _all_runs(phase.loss, begin, traced, layout, records, every, phase.data)
-    return np.asarray(matrices), np.asarray(losses)
+    every = phase.steps // records
+    course, matrices = _all_runs(phase.loss, begin, traced, layout, records, jnp.asarray(every), phase.data)
+    count = np.arange(records + 1) * every
+    along = zip(*(np.asarray(x) for x in (matrices, course.weights, course.norm)), strict=True)
+    legs = [Leg(phase.loss, phase.data, rule, count, float(rule.rate) * count, *one) for one in along]
+    return legs, np.asarray(course.loss)
 
 
 @eqx.filter_jit
 def _all_runs(
     loss: Any, starts: Any, rule: Rule, layout: Layout, records: int, every: Any, data: Any
-) -> tuple[Any, Any]:
-    def one(start: Any) -> tuple[Any, Any]:
+) -> tuple[Course, Any]:
+    def one(start: Any) -> tuple[Course, Any]:
         course = follow(loss, start, rule, layout, records, every, data)
         at = Propagator(course.weights, course.weights, spread=course.spread)
-        return jax.vmap(lambda each: current(start, each))(at), course.loss
+        return course, jax.vmap(lambda each: current(start, each))(at)
 
     return jax.vmap(one)(starts)
 

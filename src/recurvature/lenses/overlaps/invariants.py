@@ -15,7 +15,7 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, function
 from recurvature.lenses.overlaps.descent import Rule
 from recurvature.lenses.overlaps.full import UnitLearning
 from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, to_pairs
-from recurvature.lenses.overlaps.learning import Learning
+from recurvature.lenses.overlaps.record import Learning
 
 
 class Invariants(AbstractResult):

@@ -1,18 +1,17 @@
 r"""Learning curves from overlaps: exact gradient descent of any step size, its flow limit, and a labelled control."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
-from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.construct import assemble
-from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, check_overlaps, stability_margin
+from recurvature.lenses.overlaps.coordinates import Overlaps, check_overlaps, stability_margin
 from recurvature.lenses.overlaps.descent import (
     Loss,
     Rule,
@@ -22,55 +21,12 @@ from recurvature.lenses.overlaps.descent import (
     phi_of,
     symmetric_gradient,
 )
+from recurvature.lenses.overlaps.diagnostics import LOOKS, check_looks, judge, judged, leg_of, vectors_of
 from recurvature.lenses.overlaps.extract import stacked
-from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.layout import Layout
+from recurvature.lenses.overlaps.record import Learning, recover
 from recurvature.lenses.overlaps.status import classify_steps
 from recurvature.systems.base import Network
-
-
-class Learning(AbstractResult):
-    r"""Overlaps along learning, and the matrices that move every weight: $\Theta_k = \Theta_0\,$`propagator[k]`.
-
-    `method` says what was followed: `gradient descent` (exact in its step) or another rule, `gradient flow` (its limit
-    of small steps), or `control: descent in the overlaps`, which no network follows (its propagator is NaN). Where it
-    is learning `of the effective network`, units are nonlinear and the Gaussian closure stands for them: it says how
-    learning begins, and drifts away from the network's own in a way that more units do not cure (docs eq. O.32).
-    `closure` is then `unchecked`, and `status` says no more than that numbers are finite, until `overlaps.checked` has
-    tried it on the units of a network (`status.CLOSURE`).
-    """
-
-    citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
-
-    time: Float[Values, " step"] = eqx.field(metadata={"units": "rate times steps"})
-    count: Int[Values, " step"] = eqx.field(metadata={"long_name": "steps taken (0 throughout for a flow)"})
-    matrix: Float[Values, "step a b"]
-    propagator: Float[Values, "step a b"]
-    loss: Float[Values, " step"]
-    gradient_norm: Float[Values, " step"] = eqx.field(
-        metadata={"long_name": "sqrt(N) times the norm of the gradient in the weights that learn"}
-    )
-    margin: Float[Values, " step"]
-    smallest_eigenvalue: Float[Values, " step"]
-    status: Int[Values, " step"]
-    columns: tuple[str, ...]
-    outputs: int
-    rank: int
-    inputs: int
-    dt: float | None
-    method: str
-    rule: dict[str, Any]
-    closure: str
-    dtype: str
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` (`z·m`, in either order) along learning."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
 
 def descend(
@@ -82,6 +38,7 @@ def descend(
     layout: Layout | None = None,
     data: Any = None,
     every: int = 1,
+    looks: int = LOOKS,
     dt: float | None = None,
 ) -> Learning:
     r"""Full-batch or stochastic gradient descent on all weights, from the overlaps alone (docs eq. O.20).
@@ -96,6 +53,8 @@ def descend(
     - `overlaps`: of a network (`extract`), or a matrix together with its `layout`.
     - `data`: arrays with a leading axis of `steps`: what each step sees (batches, noisy targets, a changing task).
     - `every`: record every so many steps; `steps` is a multiple of it.
+    - `looks`: at how many of the records nonlinear units are run, to test the closure (`overlaps.Diagnostics`): those
+      of the network where `overlaps` come from `extract`, else drawn ones. 0 leaves it untested.
     - `dt`: the network's step, for the stability margin; that of `overlaps` where they are a network's.
 
     Divergence is reported in `status`, not raised.
@@ -103,6 +62,7 @@ def descend(
     start, which, dt = _start(overlaps, layout, dt)
     rule = rule if isinstance(rule, Rule) else Rule(rule)
     check_count(steps=steps, every=every)
+    check_looks(looks)
     if steps % every:
         raise InputError(f"`steps` must be a multiple of `every`; got {steps} and {every}.")
     for leaf in jax.tree.leaves(data):
@@ -112,19 +72,20 @@ def descend(
     count = np.arange(0, steps + 1, every)
     matrices = _carried(np.asarray(start), np.asarray(course.weights))
     matrices = matrices if course.spread is None else matrices + np.asarray(course.spread)
-    return _record(
+    learning = _record(
         matrices,
         np.asarray(course.weights),
         np.asarray(course.loss),
         np.asarray(course.norm),
         layout=which,
         dt=dt,
-        closure=closure_of(loss),
+        linear=closure_of(loss) == "exact",
         count=count,
         time=(float(rule.rate) * count).astype(matrices.dtype),
         method=_METHODS[rule.name] + ("" if phi_of(loss) == "identity" else " of the effective network"),
         rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
     )
+    return judged(learning, judge([leg_of(learning, loss, data, rule)], looks=looks, vectors=vectors_of(overlaps)))
 
 
 _follow = eqx.filter_jit(follow)
@@ -162,9 +123,10 @@ def _record(
     *,
     layout: Layout,
     dt: float | None,
-    closure: str,
+    linear: bool,
     **options: Any,
 ) -> Learning:
+    """A course that nobody has looked at."""
     margin = stability_margin(matrices, layout, dt)
     finite = np.isfinite(matrices).all((-1, -2))
     smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], matrices, 0))[:, 0]
@@ -175,8 +137,9 @@ def _record(
         gradient_norm=norm,
         margin=margin.astype(matrices.dtype),
         smallest_eigenvalue=np.where(finite, smallest, np.nan).astype(matrices.dtype),
-        status=classify_steps(matrices, loss, margin, linear=closure == "exact"),
-        closure=closure,
+        status=classify_steps(matrices, loss, margin, linear=linear),
+        closure="unchecked",
+        diagnostics={},
         columns=layout.columns,
         outputs=layout.outputs,
         rank=layout.rank,
@@ -195,6 +158,7 @@ def flow(
     layout: Layout | None = None,
     blocks: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0),
     samples: int = 50,
+    looks: int = LOOKS,
     rtol: float = 1e-10,
     dt: float | None = None,
 ) -> Learning:
@@ -202,13 +166,14 @@ def flow(
 
     Solved in the propagator, $\dot{\mathcal K} = -2\mathcal K\Gamma\Lambda$, by an adaptive method of order 8.
     `duration` is rate times steps. Gradient descent of rate $\eta$ differs from it by $O(\eta)$: compare a network
-    trained in steps with `descend`.
+    trained in steps with `descend`, where `looks` is explained.
     """
     check_positive(duration=duration, rtol=rtol)
     check_count(samples=samples)
+    check_looks(looks)
     start, which, dt = _start(overlaps, layout, dt)
     times, weights, solved = _solved(loss, start, which, Rule(1.0, blocks), duration, samples, rtol, control=False)
-    return _flowed(
+    learning = _flowed(
         loss,
         jnp.asarray(_carried(np.asarray(start), np.asarray(weights))),
         weights,
@@ -219,6 +184,8 @@ def flow(
         "gradient flow" + ("" if phi_of(loss) == "identity" else " of the effective network"),
         {"blocks": list(blocks)},
     )
+    legs = [leg_of(learning, loss, None, Rule(1.0, blocks))]
+    return judged(learning, judge(legs, looks=looks, vectors=vectors_of(overlaps)))
 
 
 def control(
@@ -241,7 +208,8 @@ def control(
     start, which, dt = _start(overlaps, layout, dt)
     times, matrices, solved = _solved(loss, start, which, Rule(1.0), duration, samples, rtol, control=True)
     nowhere = jnp.full_like(matrices, jnp.nan)
-    return _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
+    learning = _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
+    return judged(learning, judge([leg_of(learning, loss, None, Rule(1.0))], looks=LOOKS))
 
 
 def _solved(
@@ -323,22 +291,12 @@ def _flowed(
         2 * np.sqrt(np.maximum(squares, 0)),
         layout=layout,
         dt=dt,
-        closure=closure_of(loss),
+        linear=closure_of(loss) == "exact",
         count=np.zeros(len(times), int),
         time=np.asarray(times),
         method=method,
         rule=rule,
     )
-
-
-def recover(theta: Float[Any, "n a"], learning: Learning, at: int = -1) -> Float[Array, "n a"]:
-    r"""Every weight after learning, $\Theta_0\mathcal K$, from the vectors before it (docs eq. O.20)."""
-    check_shape("theta", theta, (None, learning.layout.size))
-    if learning.method.startswith("control"):
-        raise InputError("the control moves overlaps, not weights: there is no network that it leads to.")
-    if learning.rule.get("noise") is not None:
-        raise InputError("noise on the weights was followed in the mean of the overlaps: no single network is known.")
-    return jnp.asarray(np.asarray(theta) @ np.asarray(learning.propagator[at]))
 
 
 def learned(network: Network, learning: Learning, at: int = -1) -> Network:

@@ -167,6 +167,10 @@ class DataLoss(eqx.Module):
         """The loss of the network of these vectors, all its units run."""
         return self._rule.of_units(theta, self._batch)
 
+    def sample(self) -> "DataLoss":
+        """The data themselves: what the units of a network are run on to test the closure."""
+        return self
+
     @property
     def _rule(self) -> "BatchLoss":
         return BatchLoss(self.layout, self.dt, self.phi)
@@ -212,6 +216,13 @@ class BatchLoss(eqx.Module):
         """The loss of the network of these vectors, all its units run."""
         return self._error(simulated(theta, self.layout, batch.inputs, self.dt, self.phi), batch)
 
+    def sample(self, batch: Any) -> DataLoss:
+        """The loss on a batch as one on fixed data."""
+        targets = batch.targets
+        if self.output_bias is not None:
+            targets = targets - self.output_bias[None, None].astype(targets.dtype)
+        return DataLoss(batch.inputs, targets, self.layout, self.dt, batch.mask, self.phi)
+
     def _error(self, outputs: Float[Array, "trial time o"], batch: Any) -> Float[Array, ""]:
         outputs = outputs if self.output_bias is None else outputs + self.output_bias[None, None]
         squares = jnp.mean((outputs - batch.targets.astype(outputs.dtype)) ** 2, axis=-1)
@@ -242,6 +253,10 @@ class TaskLoss(eqx.Module):
         """The loss of the network of these vectors on the trials of a key."""
         return self.rule.of_units(theta, self.task.trials(key, self.batch))
 
+    def sample(self, key: PRNGKey) -> DataLoss:
+        """The loss on the trials of a key as one on fixed data."""
+        return self.rule.sample(self.task.trials(key, self.batch))
+
 
 class NoisyTargets(eqx.Module):
     """`loss` with Gaussian noise of standard deviation `std` on every target, drawn anew at every step.
@@ -259,13 +274,14 @@ class NoisyTargets(eqx.Module):
 
     def __call__(self, overlaps: Float[Array, "a a"], key: PRNGKey) -> Float[Array, ""]:
         """The loss of the overlaps at the noise of a key."""
-        return self._noisy(key)(overlaps)
+        return self.sample(key)(overlaps)
 
     def of_units(self, theta: Float[Array, "n a"], key: PRNGKey) -> Float[Array, ""]:
         """The loss of the network of these vectors at the noise of a key."""
-        return self._noisy(key).of_units(theta)
+        return self.sample(key).of_units(theta)
 
-    def _noisy(self, key: PRNGKey) -> DataLoss:
+    def sample(self, key: PRNGKey) -> DataLoss:
+        """The loss at the noise of a key as one on fixed data."""
         clean = self.loss.targets
         noise = jnp.asarray(self.std, clean.dtype) * jr.normal(key, clean.shape, clean.dtype)
         return dataclasses.replace(self.loss, targets=clean + noise)

@@ -19,9 +19,11 @@ from recurvature.lenses.overlaps.coordinates import (
     gauge_with_charge,
     regauge,
 )
-from recurvature.lenses.overlaps.descent import Loss, Rule, closure_of, symmetric_gradient
+from recurvature.lenses.overlaps.descent import Loss, Rule, symmetric_gradient
+from recurvature.lenses.overlaps.diagnostics import LOOKS, check_looks, judge, leg_of, marked
 from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
 from recurvature.lenses.overlaps.learning import descend
+from recurvature.lenses.overlaps.status import Diagnostics
 
 # combinations of overlaps that agree to this share of the largest are the same function; rounding of their products
 SAME = 1e-9
@@ -42,13 +44,16 @@ class Perturbation(AbstractResult):
     matrix: Float[Values, "member step a b"]
     slope: Float[Values, " member"] = eqx.field(metadata={"units": "loss per rate times steps"})
     half: Int[Values, " member"]
+    status: Int[Values, "member step"]
     members: tuple[str, ...]
     columns: tuple[str, ...]
     outputs: int
     rank: int
     inputs: int
     closure: str
-    """Whether Gaussian weights were assumed: `exact` or `unchecked`."""
+    """Whether Gaussian weights were assumed, and tested: one of `status.CLOSURE`."""
+    diagnostics: dict[str, Diagnostics]
+    """Of every member."""
     conditions: dict[str, Conditions]
     """Of every member."""
 
@@ -73,6 +78,7 @@ def perturb(
     layout: Layout,
     every: int = 1,
     charge: float | None = None,
+    looks: int = LOOKS,
     regime: Regime = "linear",
     data: Any = None,
     dt: float | None = None,
@@ -81,8 +87,9 @@ def perturb(
 
     `networks` holds overlap matrices by name. With `charge` one more is added to rank 1: the first network in the
     gauge in which $\sigma_{UU}-\sigma_{VV}$ has that value, whose recurrent weights are the same matrix and which
-    learns differently all the same. Raises `InputError` where the functions differ.
+    learns differently all the same. `looks`: see `descend`. Raises `InputError` where the functions differ.
     """
+    check_looks(looks)
     if not networks:
         raise InputError("`networks` must hold one or more overlap matrices.")
     chosen = {name: np.asarray(matrix) for name, matrix in networks.items()}
@@ -94,9 +101,10 @@ def perturb(
         check_overlaps(matrix, layout)
         _check_same_function(name, matrix, chosen[first], layout, regime)
     runs = [
-        descend(loss, matrix, rule, steps=steps, layout=layout, every=every, data=data, dt=dt)
+        descend(loss, matrix, rule, steps=steps, layout=layout, every=every, data=data, looks=0, dt=dt)
         for matrix in chosen.values()
     ]
+    judgements = [judge([leg_of(run, loss, data, rule)], looks=looks, regime=regime) for run in runs]
     datum = None if data is None else jax.tree.map(lambda leaf: leaf[0], data)
     losses = np.stack([np.asarray(run.loss) for run in runs])
     below = losses <= losses[:, :1] / 2
@@ -112,7 +120,9 @@ def perturb(
         outputs=layout.outputs,
         rank=layout.rank,
         inputs=layout.inputs,
-        closure=closure_of(loss, regime=regime),
+        status=marked(np.stack([run.status for run in runs]), np.stack([said.lost for said in judgements])),
+        closure=judgements[0].closure,
+        diagnostics={name: said.diagnostics for name, said in zip(chosen, judgements, strict=True)},
         conditions={
             name: memory_conditions(
                 loss, matrix, run.matrix[-1], layout, regime=regime, data=datum, final_loss=np.asarray(run.loss)[-1:]

@@ -13,24 +13,21 @@ from recurvature._errors import InputError, check_count, check_positive, unknown
 from recurvature._keys import PRNGKey, at_step, stream
 from recurvature._precision import cast, require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.overlaps.closure import closure
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Rule
+from recurvature.lenses.overlaps.diagnostics import Leg, judge, leg_of, marked
 from recurvature.lenses.overlaps.extract import Stack, block_rates, stacked
 from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
-from recurvature.lenses.overlaps.learning import Learning, descend
+from recurvature.lenses.overlaps.learning import descend
 from recurvature.lenses.overlaps.losses import Batch, BatchLoss, DataLoss, TaskLoss
-from recurvature.lenses.overlaps.span import outside_span
-from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK
+from recurvature.lenses.overlaps.record import Learning
+from recurvature.lenses.overlaps.status import NON_FINITE
 from recurvature.lenses.overlaps.traces import balanced
 from recurvature.systems.base import Euler, Network
 from recurvature.systems.gaussian import mean_slope
 from recurvature.systems.linear import LinearMap
 from recurvature.systems.readout import LinearReadout
 from recurvature.tasks.base import AbstractTask, Trials
-
-# a forecast whose estimated error is more than this share of what it forecasts is not trusted
-LARGEST_SHARE = 0.1
 
 
 class Forecast(AbstractResult):
@@ -155,6 +152,7 @@ def predict(
     theta = np.asarray(stack.theta)
     start = theta.T @ theta / len(theta)
     options: dict[str, Any] = {"steps": steps, "every": every, "layout": stack.layout, "data": data, "dt": stack.dt}
+    options["looks"] = 0
     learning = descend(loss, start, descent, **options)
     twin = _twin(loss, start, descent, stack, options)
     targets = sample.targets if rule.output_bias is None else sample.targets - rule.output_bias[None, None]
@@ -176,7 +174,7 @@ def predict(
         phi=stack.phi,
         dt=stack.dt,
         optimiser=about | {"batch": batch},
-        **_judged(learning, stack, tested, descent, key, looks),
+        **_judged(learning, leg_of(learning, tested, None, descent), stack, looks),
     )
 
 
@@ -263,69 +261,26 @@ def _twin(
     return np.asarray(descend(loss, balanced(start, stack.layout, blocks=rule.blocks), rule, **options).loss)
 
 
-def _judged(
-    learning: Learning, stack: Stack, data: DataLoss, descent: Rule, key: PRNGKey, looks: int
-) -> dict[str, np.ndarray]:
+def _judged(learning: Learning, leg: Leg, stack: Stack, looks: int) -> dict[str, np.ndarray]:
     """The forecast's own judgement: at the weights that it leads to, how well do overlaps stand for units?
 
     Status at every record; the rest at the records that are looked at, NaN at others. Linear units are looked at once.
     """
-    theta, records = np.asarray(stack.theta), len(learning.count)
-    finite = np.flatnonzero(np.isfinite(learning.propagator).all((1, 2)))
+    records = len(learning.count)
     seen = {name: np.full(records, np.nan) for name in LOOKS}
-    status = np.asarray(learning.status).copy()
-    if data.phi == "identity":
-        seen["unit_loss"][0] = data.of_units(stack.theta)
+    judgement = judge([leg], looks=looks, vectors=np.asarray(stack.theta), trials=None)
+    if stack.phi == "identity":
+        finite = np.isfinite(learning.propagator).all((1, 2))
+        seen["unit_loss"][0] = leg.loss.of_units(stack.theta)  # type: ignore[attr-defined]
         seen["energy_ratio"][finite] = 1.0
         seen["error"][finite] = 0.0
-        return seen | {"status": status}
-    at = finite[np.unique(np.linspace(0, len(finite) - 1, looks).round().astype(int))]
-    path = np.stack([theta @ np.asarray(learning.propagator)[k] for k in at])
-    found = closure(path, data, key=key)
-    for name in ("energy_ratio", "closure_defect", "gain_defect"):
-        seen[name][at] = getattr(found, name)
-    seen["unit_loss"][at] = found.loss
-    every = np.column_stack([found.kurtosis, found.projection_kurtosis, found.row_kurtosis])
-    seen["kurtosis"][at] = np.take_along_axis(every, np.abs(every).argmax(1)[:, None], 1)[:, 0]
-    seen["error"][at] = _escape(
-        path, data, descent, *(np.asarray(x)[at] for x in (learning.count, learning.gradient_norm))
-    )
-    moved = np.abs(np.asarray(learning.matrix)[at] - np.asarray(learning.matrix)[0]).max((1, 2))
-    lost = at[(seen["error"][at] > LARGEST_SHARE * moved) | (np.asarray(found.status) != OK)]
-    # a forecast that has been lost stays lost
-    late = np.arange(records) >= (lost[0] if len(lost) else records)
-    return seen | {"status": np.where((status != NON_FINITE) & late, NOT_GAUSSIAN, status).astype(np.int8)}
+        return seen | {"status": np.asarray(learning.status)}
+    found = judgement.diagnostics
+    for name in LOOKS:
+        seen[name][found["record"]] = found[LOOKS[name]]
+    return seen | {"status": marked(learning.status, judgement.lost)}
 
 
-LOOKS = ("energy_ratio", "closure_defect", "gain_defect", "kurtosis", "error", "unit_loss")
-
-
-def _escape(
-    path: Float[np.ndarray, "step n a"],
-    data: DataLoss,
-    rule: Rule,
-    count: Int[np.ndarray, " step"],
-    norm: Float[np.ndarray, " step"],
-) -> Float[np.ndarray, " step"]:
-    r"""$\max|D^\top D|/N$ with $D = \int(F-2\Theta\Gamma)\Lambda\,ds$ along the forecast weights (docs eq. O.47)."""
-    factors = np.asarray(rule.factors(data.layout, jnp.float64))
-    # a step is as long as clipping leaves it; momentum of either kind adds up to 1/(1 - momentum) of them
-    lengths = np.ones(len(path)) if rule.clip is None else np.minimum(1.0, rule.clip / np.maximum(norm, rule.clip))
-    residuals = [
-        length * np.asarray(_unseen(jnp.asarray(theta), data)) * factors
-        for length, theta in zip(lengths, path, strict=True)
-    ]
-    spans = np.diff(count) * rule.rate / (1 - rule.momentum)
-    way, errors = np.zeros_like(residuals[0]), [0.0]
-    for before, after, span in zip(residuals[:-1], residuals[1:], spans, strict=True):
-        way = way + span * (before + after) / 2
-        errors.append(float(np.abs(way.T @ way).max() / len(way)))
-    return np.array(errors)
-
-
-@eqx.filter_jit
-def _unseen(theta: Float[Array, "n a"], data: DataLoss) -> Float[Array, "n a"]:
-    """What of the gradient of all units is no combination of their vectors, as the overlaps have it."""
-    units = jnp.asarray(theta.shape[0], theta.dtype)
-    force = units * jax.grad(data.of_units)(theta)
-    return outside_span(force, theta)
+LOOKS = {name: name for name in ("energy_ratio", "closure_defect", "gain_defect", "kurtosis", "error")}
+LOOKS |= {"unit_loss": "loss"}
+"""What a forecast calls the numbers of `status.Diagnostics`."""

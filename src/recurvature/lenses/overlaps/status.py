@@ -17,14 +17,33 @@ STATUS = ("ok", "unstable", "rank_deficient", "truncated", "non_finite", "not_ga
   may not be trusted (`closure`).
 """
 
-CLOSURE = ("exact", "unchecked", "checked")
+CLOSURE = ("exact", "unchecked", "drawn", "checked")
 """What overlaps stand on, in the field `closure` of results.
 
 - `exact`: linear units; nothing is assumed. A loss of your own says otherwise by an attribute `phi`.
-- `unchecked`: nonlinear units stand as Gaussian (docs eq. O.29), and no units were there to try it on. A status `ok`
-  then says that numbers are finite, and nothing of a network. To check: `closure(theta, loss, key=…, learning=…)` with
-  the vectors of a network that begins there, or, of phases in turn, `closure(theta @ propagator[k], loss, key=…)`.
-- `checked`: the verdicts of such a test are in `status` (`checked`).
+- `unchecked`: nonlinear units stand as Gaussian (docs eq. O.29), and `diagnostics["untested"]` says why no units were
+  there to try it on. A status `ok` then says that numbers are finite, and nothing of a network.
+- `drawn`: tried on Gaussian units drawn to begin there; the verdicts are in `status`. What such a draw cannot show is
+  that the weights of a network of yours are not Gaussian to begin with.
+- `checked`: tried on the units of the network itself, where overlaps come from `extract(network)`, or by `checked`.
+"""
+
+Diagnostics = dict[str, Any]
+r"""Tests of the closure along a course of overlaps, in the field `diagnostics` of results (docs eq. O.33, O.34, O.47).
+
+**Keys**
+
+- `untested`: why there are none; `""` where there are, and then also the following.
+- `units`: how many; `own`: whether they are those of the network, or else drawn. `trials`: on how many they were
+  run, None for all.
+- `record`: at which records, counted along the course.
+- `energy_ratio`, `closure_defect`, `gain_defect`, `velocity_defect`, `outside`, `loss` (of all units) and
+  `predicted_loss`, record by record, as in `Closure`; `kurtosis`: the largest of all there are, with its sign.
+- `error`: the size that the largest error of an overlap is expected to have by then. NaN under rules whose steps are in
+  no proportion to the gradient (`tensor-adam`, `polar`).
+- `trusted`: whether no test has failed so far. Tests are those of `Closure`, with its limits `largest_defect` and
+  `largest_kurtosis` (none for drawn units, whose kurtosis is that of the draw), and that `error` is less than a tenth
+  of the largest change of an overlap.
 """
 
 # a recurrence reproduced to less than a percent is called low rank
@@ -43,8 +62,8 @@ def classify(overlaps: Float[np.ndarray, "a a"], smallest: float, margin: float,
 
 
 def classify_steps(
-    overlaps: Float[np.ndarray, "step a b"], loss: Float[np.ndarray, " step"], margin: Any, *, linear: bool
-) -> Int[np.ndarray, " step"]:
+    overlaps: Float[np.ndarray, "*run step a b"], loss: Float[np.ndarray, "*run step"], margin: Any, *, linear: bool
+) -> Int[np.ndarray, "*run step"]:
     """The reason code of every recorded step of learning; `linear` units alone are called unstable."""
     finite = np.isfinite(overlaps).all((-1, -2)) & np.isfinite(loss)
     return np.where(finite, np.where(linear & (np.asarray(margin) < 0), UNSTABLE, OK), NON_FINITE).astype(np.int8)
