@@ -75,13 +75,14 @@ def a_product_needs_a_curve(lab: Lab) -> Measured:
 def _recorded(lab: Lab, name: str) -> measures.Decoding:
     """Decoders of the direction of recorded reaches, from the mean counts of each period of movement."""
     assert lab.data is not None
-    recording = rc.io.read_recording(lab.data / RECORDINGS[name], counts="Yte", velocity="Xte", target="Tte")
-    assert recording.target is not None
-    means = np.stack([recording.counts[part].mean(0) for part in recording.segments])
-    labels = np.array([recording.target[part.start] for part in recording.segments])
+    recording = rc.io.read_recording(
+        lab.data / RECORDINGS[name], activity="Yte", polar="Xte", labels="Tte", periods="seams"
+    )
+    assert recording.labels is not None
+    means = np.stack([recording.activity[part].mean(0) for part in recording.segments])
     return measures.decode(
         means,
-        labels,
+        recording.labels,
         key=rc.stream(lab.key, f"recorded {name}"),
         bottlenecks=(1, 2, 3),
         splits=lab.settings.decoding.splits,

@@ -31,8 +31,8 @@ def _synthetic(lab: Lab) -> rc.tasks.Reaching:
 def _recorded(lab: Lab) -> tuple[Any, Any]:
     """The task of the first part of a recording, and the same on the bins held out."""
     assert lab.data is not None
-    counts = rc.io.read_recording(lab.data / RECORDING)
-    early, late = counts.split(0.75)
+    recording = rc.io.read_recording(lab.data / RECORDING, activity="Ytr", polar="Xtr", labels="Ttr", periods="seams")
+    early, late = recording.split(0.75)
     task = rc.tasks.from_recording(early, input_noise=lab.settings.recording_noise)
     return task, task.on(late)
 

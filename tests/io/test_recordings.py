@@ -33,6 +33,9 @@ def movements() -> dict[str, np.ndarray]:
     return {"Ytr": counts, "Xtr": np.concatenate(velocity), "Ttr": np.concatenate(target)[:, None]}
 
 
+DYER: dict[str, Any] = {"activity": "Ytr", "polar": "Xtr", "labels": "Ttr", "periods": "seams"}
+
+
 def written(path: Path, arrays: dict[str, Any], **options: Any) -> Path:
     scipy.io.savemat(path, arrays, **options)
     return path
@@ -41,41 +44,44 @@ def written(path: Path, arrays: dict[str, Any], **options: Any) -> Path:
 @pytest.mark.parametrize("compressed", [False, True])
 def test_counts_come_back_and_periods_begin_where_they_were_put_together(tmp_path: Path, compressed: bool) -> None:
     arrays = movements()
-    recording = read_recording(written(tmp_path / "a.mat", arrays, do_compression=compressed))
+    recording = read_recording(written(tmp_path / "a.mat", arrays, do_compression=compressed), **DYER)
     assert isinstance(recording, Recording)
-    np.testing.assert_array_equal(recording.counts, arrays["Ytr"])
-    np.testing.assert_array_equal(recording.velocity, arrays["Xtr"])
-    np.testing.assert_array_equal(recording.target, arrays["Ttr"][:, 0])
+    np.testing.assert_array_equal(recording.activity, arrays["Ytr"])
+    # to polar coordinates and back: a few roundings of numbers up to 8
+    np.testing.assert_allclose(recording.velocity, arrays["Xtr"], atol=1e-14)
+    np.testing.assert_array_equal(recording.labels, TARGETS)
     np.testing.assert_array_equal(recording.starts, STARTS)
     assert recording.segments[1] == slice(6, 13)
 
 
 def test_rates_become_counts_and_smooth_numbers_stay(tmp_path: Path) -> None:
     arrays = movements()
-    rates = read_recording(written(tmp_path / "a.mat", {**arrays, "Ytr": arrays["Ytr"] * 5.000000000000001}))
-    np.testing.assert_array_equal(rates.counts, arrays["Ytr"])
+    path = written(tmp_path / "a.mat", {**arrays, "Ytr": arrays["Ytr"] * 5.000000000000001})
+    rates = read_recording(path, **DYER)
+    np.testing.assert_array_equal(rates.activity, arrays["Ytr"])
     assert rates.spike == pytest.approx(5, rel=1e-12)  # the rounding that was put in
     smooth = arrays["Ytr"] + 0.3 * np.sin(np.arange(33.0))[:, None] ** 2
-    kept = read_recording(written(tmp_path / "b.mat", {**arrays, "Ytr": smooth}))
-    np.testing.assert_array_equal(kept.counts, smooth)
-    assert kept.spike == 1
+    kept = read_recording(written(tmp_path / "b.mat", {**arrays, "Ytr": smooth}), **DYER)
+    np.testing.assert_array_equal(kept.activity, smooth)
+    assert kept.spike is None
 
 
-def test_without_a_target_all_is_one_period_and_names_can_be_given(tmp_path: Path) -> None:
+def test_without_labels_all_is_one_trial_and_the_rest_is_found(tmp_path: Path) -> None:
     arrays = movements()
-    path = written(tmp_path / "a.mat", {"spikes": arrays["Ytr"], "hand": arrays["Xtr"]})
-    recording = read_recording(path, counts="spikes", velocity="hand", target=None)
+    path = written(tmp_path / "a.mat", {"spikes": arrays["Ytr"], "hand": arrays["Xtr"], "note": "passed over"})
+    recording = read_recording(path)
     np.testing.assert_array_equal(recording.starts, [0])
-    assert recording.target is None
+    assert recording.labels is None
+    assert [c.name for c in recording.coordinates] == ["hand_1", "hand_2"]
 
 
 def test_splitting_cuts_no_period(tmp_path: Path, refused: Any) -> None:
-    recording = read_recording(written(tmp_path / "a.mat", movements()))
+    recording = read_recording(written(tmp_path / "a.mat", movements()), **DYER)
     first, last = recording.split(0.55)
     np.testing.assert_array_equal(first.starts, [0, 6, 13])
     np.testing.assert_array_equal(last.starts, [0, 6])
-    np.testing.assert_array_equal(np.concatenate([first.counts, last.counts]), recording.counts)
-    np.testing.assert_array_equal(last.target, [*[1] * 6, *[2] * 7])
+    np.testing.assert_array_equal(np.concatenate([first.activity, last.activity]), recording.activity)
+    np.testing.assert_array_equal(last.labels, TARGETS[3:])
     for share in (0.0, 1.0, float("nan")):
         with refused("`share` must lie between 0 and 1"):
             recording.split(share)
@@ -84,33 +90,33 @@ def test_splitting_cuts_no_period(tmp_path: Path, refused: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Xtr": np.ones((32, 2))}, "'Xtr' must have shape (33, 2)"),
-        ({"Ytr": -np.ones((33, 4))}, "'Ytr' has negative numbers"),
+        ({"Xtr": np.ones((32, 2))}, "'Xtr' (`polar`) of shape (32, 2) does not go with 33 bins"),
+        ({"Xtr": np.ones((33, 3))}, "'Xtr' (`polar`) must have a last axis of 2; got (33, 3)"),
         ({"Ytr": np.full((33, 4), np.nan)}, "'Ytr' has values that are NaN or infinite"),
-        ({"Ytr": np.ones((33, 4), complex)}, "'Ytr' must be a matrix of real numbers; got complex128"),
-        ({"Ytr": np.ones((33, 4, 2))}, "'Ytr' must be a matrix of real numbers"),
-        ({"Ttr": np.full((33, 1), 0.5)}, "'Ttr' must hold a whole number for each of 33 bins"),
-        ({"Ttr": np.ones((3, 1))}, "'Ttr' must hold a whole number for each of 33 bins"),
-        ({"note": "some text"}, "holds cells, structures, text or objects, which are not read"),
-        ({"note": {"a": 1.0}}, "holds cells, structures, text or objects, which are not read"),
-        ({"note": np.array([1, "a"], object)}, "holds cells, structures, text or objects, which are not read"),
+        ({"Ytr": np.ones((33, 4), complex)}, "'Ytr' must be an array of real numbers; got complex128"),
+        ({"Ytr": np.ones((33, 4, 2, 1))}, "'Ytr' must have axes (time, unit) or (trial, time, unit)"),
+        ({"Ttr": np.full((33, 1), 0.5)}, "'Ttr' (`labels`) must hold whole numbers"),
+        ({"Ttr": np.ones((3, 2))}, "'Ttr' must hold a whole number for each of 33 bins or for each trial"),
+        ({"Ytr": "some text"}, "no array 'Ytr' (`activity`)"),
+        ({"Ytr": {"a": 1.0}}, "no array 'Ytr' (`activity`)"),
+        ({"Ytr": np.array([1, "a"], object)}, "no array 'Ytr' (`activity`)"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], message: str, refused: Any) -> None:
     with refused(message):
-        read_recording(written(tmp_path / "a.mat", {**movements(), **change}))
+        read_recording(written(tmp_path / "a.mat", {**movements(), **change}), **DYER)
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path, refused: Any) -> None:
     with refused("Did you mean 'Ytr'?"):
-        read_recording(written(tmp_path / "a.mat", movements()), counts="Ytt")
+        read_recording(written(tmp_path / "a.mat", movements()), activity="Ytt")
 
 
 def test_other_files_and_older_versions_are_refused(tmp_path: Path, refused: Any) -> None:
     (tmp_path / "a.mat").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
-    with refused("holds an HDF5 file, not a MATLAB file of version 5"):
+    with refused("is not an HDF5 file that can be read"):
         read_recording(tmp_path / "a.mat")
-    with refused("not a MATLAB file of version 5"):
+    with refused("not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb"):
         read_recording(written(tmp_path / "a.mat", movements(), format="4"))
     with refused("there is no file"):
         read_recording(tmp_path / "b.mat")
@@ -136,13 +142,13 @@ def test_truncations_and_flipped_bytes_are_read_or_refused(tmp_path: Path, compr
     for length in rng.integers(0, len(data), 60):
         path.write_bytes(data[:length])
         with refused("a.mat"):
-            read_recording(path)
+            read_recording(path, **DYER)
     for place in rng.integers(0, len(data), 200):
         damaged = bytearray(data)
         damaged[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
         with contextlib.suppress(InputError):
-            read_recording(path)
+            read_recording(path, **DYER)
 
 
 def test_damaged_streams_are_one_line(tmp_path: Path, refused: Any) -> None:
@@ -151,7 +157,7 @@ def test_damaged_streams_are_one_line(tmp_path: Path, refused: Any) -> None:
     packed = zlib.compress(b"nothing that is an array")
     path.write_bytes(data[:128] + struct.pack("<II", 15, len(packed)) + packed)
     with refused("holds an element that is no array"):
-        read_recording(path)
+        read_recording(path, **DYER)
 
 
 @pytest.mark.parametrize(
@@ -169,11 +175,11 @@ def test_public_recordings_fall_into_periods_of_like_length(
     path = SHARED / f"reaching_monkey_{file}.mat"
     if not path.is_file():
         pytest.skip("needs ../shared/data/recordings beside the repository")
-    recording = read_recording(path, counts=f"Y{part}", velocity=f"X{part}", target=f"T{part}")
-    assert recording.counts.shape == shape
+    recording = read_recording(path, activity=f"Y{part}", polar=f"X{part}", labels=f"T{part}", periods="seams")
+    assert recording.activity.shape == shape
     # the file has rates in 1/s that are whole numbers times 5 but for 1e-11
     assert recording.spike == pytest.approx(spike, rel=1e-11)
-    assert (recording.counts == np.round(recording.counts)).all()
+    assert (recording.activity == np.round(recording.activity)).all()
     length = np.diff([*recording.starts, shape[0]])
     # those of monkey C last 31 bins, all but the one at which its two parts were divided
     assert (len(length), length.min(), length.max()) == (periods, *lengths)

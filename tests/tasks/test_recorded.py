@@ -1,6 +1,7 @@
 """A task from recorded arrays: what is decoded, what is held out, and reaches from fitted tuning."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.io import Recording, read_recording
+from recurvature.io import Recording, polar, read_recording
 from recurvature.systems import sample_inputs
 from recurvature.tasks import explained, fit_tuning, from_recording, tuning_scores
 from recurvature.tasks.tuning import expected_counts
@@ -18,6 +19,10 @@ from recurvature.training import fit
 
 SHARED = Path(__file__).parents[2] / "../shared/data/recordings"
 UNITS = 10
+
+
+def reaching(counts: np.ndarray, velocity: np.ndarray, starts: np.ndarray) -> Recording:
+    return Recording(counts, starts, polar(velocity))
 
 
 def synthetic(periods: int = 60, seed: int = 0) -> Recording:
@@ -33,7 +38,7 @@ def synthetic(periods: int = 60, seed: int = 0) -> Recording:
     )
     counts = rng.poisson(np.exp(truth(velocity))).astype(float)
     counts[:, -1] = 0
-    return Recording(counts, velocity, None, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+    return reaching(counts, velocity, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
 
 
 def truth(velocity: np.ndarray) -> np.ndarray:
@@ -53,8 +58,8 @@ def test_trials_are_the_periods_standardised_and_filled_up(recording, getkey):
     assert trials.inputs.shape == (60, 8, UNITS)
     assert {leaf.dtype for leaf in jax.tree.leaves(trials)} == {jnp.dtype("float32")}
     inside = np.asarray(trials.mask) > 0
-    spread = recording.counts.std(0)
-    expected = (recording.counts - recording.counts.mean(0)) / np.where(spread > 0, spread, 1)
+    spread = recording.activity.std(0)
+    expected = (recording.activity - recording.activity.mean(0)) / np.where(spread > 0, spread, 1)
     # float32 numbers of a few units
     np.testing.assert_allclose(np.asarray(trials.inputs)[inside], expected, atol=2e-6)
     # the same
@@ -75,24 +80,24 @@ def test_directions_and_peak_speeds_are_those_of_the_reaches(recording):
 
 
 def test_the_tuning_that_made_the_counts_is_found_again(recording):
-    tuning = fit_tuning(recording.counts, recording.velocity, ridge=1e-3)
+    tuning = fit_tuning(recording.activity, recording.velocity, ridge=1e-3)
     found = np.log(expected_counts(tuning, recording.velocity))[:, :-1]
     # four numbers a unit from about 420 bins of 3 spikes and more: errors of a log rate of sqrt(4 / 1300), 5 of them
     np.testing.assert_allclose(found, truth(recording.velocity)[:, :-1], atol=5 * np.sqrt(4 / 1300))
-    slope = (np.asarray(expected_counts(tuning, recording.velocity)) - recording.counts).sum(0)
+    slope = (np.asarray(expected_counts(tuning, recording.velocity)) - recording.activity).sum(0)
     # at the maximum of likelihood the expected total is the counted one, but for the pull on the offset
     np.testing.assert_allclose(slope, 0, atol=0.05)
 
 
 def test_scores_tell_tuned_units_from_shuffled_ones(recording):
-    scores = tuning_scores(recording.counts, recording.velocity, recording.starts)
+    scores = tuning_scores(recording.activity, recording.velocity, recording.starts)
     assert np.isnan(scores[-1])
     assert (scores[:-1] > 0.1).all()
-    order = np.random.default_rng(1).permutation(len(recording.counts))
+    order = np.random.default_rng(1).permutation(len(recording.activity))
     # nothing to learn: what four numbers lose to noise, about 4 in 340 bins
-    assert np.nanmax(tuning_scores(recording.counts[order], recording.velocity, recording.starts)) < 0.03
+    assert np.nanmax(tuning_scores(recording.activity[order], recording.velocity, recording.starts)) < 0.03
     with pytest.raises(InputError, match="`folds` must lie between 2 and the 60 periods"):
-        tuning_scores(recording.counts, recording.velocity, recording.starts, folds=61)
+        tuning_scores(recording.activity, recording.velocity, recording.starts, folds=61)
 
 
 def test_the_manifold_is_the_tuning_along_the_mean_profile(recording):
@@ -126,26 +131,26 @@ def test_a_decoder_learns_what_holds_on_periods_held_out(recording, getkey):
 
 
 def test_arrays_that_do_not_fit_are_named(recording):
-    other: Any = Recording(recording.counts[:, :3], recording.velocity, None, recording.starts)
+    other: Any = reaching(recording.activity[:, :3], recording.velocity, recording.starts)
     with pytest.raises(InputError, match="`recording` has 3 units and this task 10"):
         from_recording(recording).on(other)
     for starts in ([3, 9], [0, 9, 9], []):
-        bad = Recording(recording.counts, recording.velocity, None, np.asarray(starts, int))
+        bad = SimpleNamespace(activity=recording.activity, velocity=recording.velocity, starts=np.asarray(starts, int))
         with pytest.raises(InputError, match=r"`recording\.starts` must increase from 0"):
             from_recording(bad)
     with pytest.raises(InputError, match="must differ in peak speed"):
-        from_recording(Recording(recording.counts, recording.velocity, None, np.array([0])))
+        from_recording(reaching(recording.activity, recording.velocity, np.array([0])))
 
 
 def test_what_is_missing_or_still_makes_no_number_up(recording):
-    for counts in (np.full_like(recording.counts, np.nan), -recording.counts):
+    for counts in (np.full_like(recording.activity, np.nan), -recording.activity):
         with pytest.raises(InputError, match="must be finite, and counts at least 0"):
             fit_tuning(counts, recording.velocity)
     still = recording.velocity.copy()
     still[recording.segments[0]] = 0
     # the mean of about forty profiles in [0, 1], less one of them, moves by at most a fortieth
     others = from_recording(recording)
-    task = from_recording(Recording(recording.counts, still, None, recording.starts))
+    task = from_recording(reaching(recording.activity, still, recording.starts))
     np.testing.assert_allclose(task.profile, others.profile, atol=1 / 40)
 
 
@@ -154,7 +159,7 @@ def test_a_monkeys_reaches_are_decoded_and_warp_with_speed(getkey):
     path = SHARED / "reaching_monkey_m.mat"
     if not path.is_file():
         pytest.skip("needs ../shared/data/recordings beside the repository")
-    first, last = read_recording(path, counts="Yte", velocity="Xte", target="Tte").split(0.7)
+    first, last = read_recording(path, activity="Yte", polar="Xte", labels="Tte", periods="seams").split(0.7)
     task = from_recording(first)
     recipe = task.recipe()
     done = fit(recipe.network(getkey()), task, key=getkey(), **recipe.training)

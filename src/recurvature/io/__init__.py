@@ -11,8 +11,11 @@ from recurvature.io.layouts import Reading as Reading
 from recurvature.io.layouts import TensorReading as TensorReading
 from recurvature.io.network_files import Imported as Imported
 from recurvature.io.network_files import read_network as read_network
+from recurvature.io.recordings import RecordedCoordinate as RecordedCoordinate
 from recurvature.io.recordings import Recording as Recording
+from recurvature.io.recordings import polar as polar
 from recurvature.io.recordings import read_recording as read_recording
+from recurvature.io.recordings import save_recording as save_recording
 from recurvature.io.specs import TrainSpec as TrainSpec
 from recurvature.io.specs import read_toml as read_toml
 from recurvature.io.specs import register as register

@@ -27,10 +27,10 @@ DYER = Citation(
 
 @runtime_checkable
 class Recorded(Protocol):
-    """Bins of spike counts and velocity, and where periods of movement begin: `recurvature.io.Recording` is one."""
+    """Bins of activity and velocity, and where periods of movement begin: `recurvature.io.Recording` is one."""
 
     @property
-    def counts(self) -> Float[np.ndarray, "time unit"]: ...  # noqa: D102
+    def activity(self) -> Float[np.ndarray, "time unit"]: ...  # noqa: D102
 
     @property
     def velocity(self) -> Float[np.ndarray, "time 2"]: ...  # noqa: D102
@@ -131,9 +131,9 @@ class RecordedReaching(AbstractTask):
 
     def on(self, recording: Recorded) -> "RecordedReaching":
         """The same task, its scales and its tuning, on other bins of the same units: what was held out."""
-        if recording.counts.shape[1:] != (self.input_size,):
+        if recording.activity.shape[1:] != (self.input_size,):
             raise InputError(
-                f"`recording` has {recording.counts.shape[1]} units and this task {self.input_size}; only the same "
+                f"`recording` has {recording.activity.shape[1]} units and this task {self.input_size}; only the same "
                 "units can be decoded by one network."
             )
         counts, velocity, weight, reach = _padded(recording)
@@ -157,11 +157,11 @@ def from_recording(
     Raises `InputError` on a recording without movement and on arrays that do not fit.
     """
     check_positive(dt=dt)
-    check_shape("recording.velocity", recording.velocity, (len(recording.counts), 2))
+    check_shape("recording.velocity", recording.velocity, (len(recording.activity), 2))
     counts, velocity, weight, reach = _padded(recording)
-    spread = recording.counts.std(0)
+    spread = recording.activity.std(0)
     lengths, peaks = weight.sum(1), reach[:, 1]
-    tuning = fit_tuning(recording.counts, recording.velocity, ridge=ridge)
+    tuning = fit_tuning(recording.activity, recording.velocity, ridge=ridge)
     usual = int(np.median(lengths))
     # a period without movement has no profile
     long = (lengths >= usual) & (peaks > 0)
@@ -174,7 +174,7 @@ def from_recording(
         velocity,
         weight,
         reach,
-        mean=recording.counts.mean(0),
+        mean=recording.activity.mean(0),
         # a silent unit stays silent
         spread=np.where(spread > 0, spread, 1.0),
         profile=shape / shape.max(),
@@ -195,14 +195,14 @@ def _padded(
     Float[np.ndarray, "trial 2"],
 ]:
     """Counts, velocity, weight (1 on bins that are there) and reach (direction, peak speed) of every period."""
-    edges = [*(int(s) for s in recording.starts), len(recording.counts)]
+    edges = [*(int(s) for s in recording.starts), len(recording.activity)]
     lengths = np.diff(edges)
     if not len(lengths) or edges[0] != 0 or (lengths < 1).any():
         raise InputError(f"`recording.starts` must increase from 0 and end before the last bin; got {edges[:-1][:9]}.")
     weight = (np.arange(lengths.max())[None, :] < lengths[:, None]).astype(np.float64)
-    counts = np.zeros((*weight.shape, recording.counts.shape[1]))
+    counts = np.zeros((*weight.shape, recording.activity.shape[1]))
     velocity = np.zeros((*weight.shape, 2))
-    counts[weight > 0], velocity[weight > 0] = recording.counts, recording.velocity
+    counts[weight > 0], velocity[weight > 0] = recording.activity, recording.velocity
     way = velocity.sum(1)
     direction = np.mod(np.arctan2(way[:, 1], way[:, 0]), 2 * np.pi)
     return counts, velocity, weight, np.stack([direction, np.hypot(*np.moveaxis(velocity, -1, 0)).max(1)], axis=-1)

@@ -13,14 +13,14 @@ _MOST_PER_BYTE, _FREE = 32, 1 << 20
 """What a compressed file may unpack to: 32 times its size and a megabyte. Weights do not compress that well."""
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_npz(path: Path, *, most: int = _MOST_PER_BYTE) -> dict[str, np.ndarray]:
     """The arrays by name. Raises `InputError` on pickled objects, damage, and sizes the file cannot account for."""
     data = read_bytes(path)
     if not data.startswith(b"PK"):
         raise InputError(f"{path} holds {content(data)}, not .npz; give it the ending of what it is.")
     with decoding(path, "an .npz file"), zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
-        check_directory(path, entries, len(data))
+        check_directory(path, entries, len(data), most=most)
         check_names(path, [entry.filename for entry in entries])
         if not entries or not all(entry.filename.endswith(".npy") for entry in entries):
             kind = "a PyTorch file" if any(e.filename.endswith("/data.pkl") for e in entries) else "a zip archive"

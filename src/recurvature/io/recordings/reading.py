@@ -1,0 +1,105 @@
+"""Reading a recording: which of the arrays of a file is activity, and what the others are beside it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from recurvature._errors import InputError
+from recurvature.io.importers.npz import read_npz
+from recurvature.io.opening import content, decoding, read_bytes
+from recurvature.io.recordings.arranging import Asked, arranged
+from recurvature.io.recordings.hdf5 import hdf5_tables, opened
+from recurvature.io.recordings.matlab import matlab_tables
+from recurvature.io.recordings.recording import Recording
+from recurvature.io.recordings.tables import MOST_PER_BYTE, Table, Tables
+
+_HEAD = 520
+"""Bytes by which formats are told apart: HDF5 files of MATLAB have 512 of their own in front."""
+
+
+def read_recording(
+    path: str | Path,
+    *,
+    activity: str | None = None,
+    coordinates: tuple[str, ...] | None = None,
+    polar: str | None = None,
+    labels: str | None = None,
+    periods: str | int | None = None,
+    order: str | None = None,
+    bin_width: float | None = None,
+) -> Recording:
+    """Read a recording from `.npz`, `.mat` (version 5 and 7.3), `.h5` or `.nwb`, told apart by what they hold.
+
+    **Arguments** are names of arrays in the file (of HDF5, with their path); what is not given is found by these rules.
+
+    - `activity`: (trial, time, unit), trials that end earlier filled up with NaN; or (time, unit), all bins one after
+      the other. Else the array called `activity`, `spikes`, `spike_counts`, `counts`, `rates`, `firing_rates` or
+      `neural`; else the only one of three axes. `order` says if the axes come in another one: `unit time trial`.
+    - `coordinates`: numbers beside the activity, one to each bin, (time,) or (trial, time), or to each trial, (trial,); a
+      last axis of k makes k of them, `NAME_1`, `NAME_2`, … Else every array of such a shape that is nothing else.
+    - `polar`: an array (…, 2), of which come the coordinates `direction` (rad) and `speed`.
+    - `labels`: conditions, whole numbers, to each bin or trial. Else the array called `labels`, `condition`,
+      `conditions`, `target` or `targets`.
+    - `periods`, where trials have no axis of their own: the array that says where they begin (bins, the first 0 or 1),
+      how long they are (of sum time), or which one each bin is in. Or `seams`: wherever a label changes, or the `polar`
+      vector jumps as it does there. Or a number: stretches of so many bins, the last one shorter. Else the array called
+      `starts`, `lengths`, `trial` or `trial_id`; else wherever a label changes; else all bins are one trial.
+    - `bin_width`: in seconds. Else the single number called `bin_width`, `bin_size` or `dt`.
+
+    An NWB file (extra `nwb`) has the spike times of its units binned, by `bin_width`, within the trials that its table
+    of trials lists; `activity` may name a time series instead. Numbers in the table are coordinates of trials; time
+    series named in `coordinates` or `polar` are averaged over each bin.
+
+    Nothing in a file is run, no pickle is opened, no other file is read, and no more memory taken than 64 times the
+    size of the file and a megabyte for an array. Raises `InputError` where the file or a name or a shape cannot be used,
+    with what it holds.
+    """
+    path = Path(path)
+    asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width)
+    head = _head(path)
+    if _is_nwb(path, head):
+        from recurvature.io.recordings.nwb import read_nwb
+
+        return read_nwb(path, asked)
+    with _tables(path, head) as tables:
+        if not tables:
+            raise InputError(f"{path} holds no array of numbers.")
+        return arranged(path, tables, asked)
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        # says what is there instead
+        read_bytes(path)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEAD)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
+
+
+def _is_hdf5(head: bytes) -> bool:
+    return b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520])
+
+
+def _is_nwb(path: Path, head: bytes) -> bool:
+    if not _is_hdf5(head):
+        return False
+    with opened(path) as file, decoding(path, "an HDF5 file"):
+        return "nwb_version" in file.attrs
+
+
+@contextlib.contextmanager
+def _tables(path: Path, head: bytes) -> Iterator[Tables]:
+    if _is_hdf5(head):
+        with hdf5_tables(path) as tables:
+            yield tables
+    elif head.startswith(b"PK"):
+        arrays = read_npz(path, most=MOST_PER_BYTE)
+        yield {name: Table(array.shape, lambda array=array: array) for name, array in arrays.items()}  # type: ignore[misc]
+    elif head.startswith(b"MATLAB 5.0"):
+        yield matlab_tables(path)
+    else:
+        raise InputError(
+            f"{path} holds {content(head)}, not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb. Save it as one."
+        )
