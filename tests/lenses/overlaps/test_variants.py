@@ -252,3 +252,33 @@ def test_descent_of_units_checks_its_arguments() -> None:
         ov.descend_units(FILTER, theta, 0.1, steps=2, layout=RANK2)
     with pytest.raises(InputError, match="`optimiser` must be"):
         ov.descend_units(FILTER, theta, -0.1, steps=2, layout=RANK1)
+
+
+def test_a_rate_that_a_small_loss_has_lowered_stays_low() -> None:
+    def weighed(s: Any, weight: Any) -> Any:
+        return weight * FILTER(s)
+
+    weights, start, rate = jnp.array([1.0, 1.0, 1e-3, 1.0, 1.0, 1.0]), some_overlaps(RANK1), 0.02
+    below = 0.5 * float(FILTER(jnp.asarray(start)))
+    rule = ov.Rule(rate, slower_below=below, slower=0.25)
+    options: dict[str, Any] = {"layout": RANK1, "steps": 6, "data": weights}
+    found = ov.descend(weighed, start, rule, **options)
+    # the third step alone sees a small loss: by hand, step by step with the plain rule, rounding
+    assert (np.asarray(found.loss) < below).tolist() == [False, False, True, False, False, False, False]
+    s, eye = start, np.eye(4)
+    for weight, pace, after in zip(weights, [1, 1, *[0.25] * 4], found.matrix[1:], strict=True):
+        turn = eye - 2 * rate * pace * np.asarray(ov.symmetric_gradient(weighed, jnp.asarray(s), weight))
+        s = turn @ s @ turn.T
+        np.testing.assert_allclose(after, s, rtol=1e-12)
+    np.testing.assert_allclose(found.time, rate * np.array([0, 1, 2, 2.25, 2.5, 2.75, 3]), rtol=1e-12)
+    phase = ov.Phase(FILTER, ov.Rule(rate, slower_below=below), 6)
+    told = ov.histories((phase, phase), phase, start[None], layout=RANK1, records=6)
+    alone = ov.descend(FILTER, start, ov.Rule(rate, slower_below=below), steps=6, layout=RANK1)
+    # sums of a batch in another order
+    np.testing.assert_allclose(told.matrix[0, 0, :7], alone.matrix, rtol=1e-11)
+    with pytest.raises(InputError, match="`slower_below` must be"):
+        ov.Rule(rate, slower_below=0.0)
+    with pytest.raises(InputError, match="equal rates alone"):
+        ov.conserved(
+            ov.descend(FILTER, start, ov.Rule(rate, weight_decay=0.1, slower_below=below), steps=6, layout=RANK1)
+        )

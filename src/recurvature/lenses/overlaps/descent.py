@@ -33,6 +33,7 @@ class Rule(eqx.Module):
     - `clip`: the largest norm of $\sqrt N\nabla_\Theta L$ over what learns, $2\sqrt{\mathrm{tr}\,\Gamma S\Gamma}$;
       with `clip_own` of the gradient in a network's own arrays, $2\sqrt{\mathrm{tr}\,\Gamma S\Gamma\Lambda}$ where
       $\Lambda$ is `block_rates(network, 1.0)` (docs eq. O.35).
+    - `slower_below`: once the loss of a step is below it, the rate is `slower` times $\eta$, in that step and for good.
     - `name`: `gradient`; `tensor-adam` divides the momentum of each tensor by one number, its running root mean square
       (`momentum` is then Adam's $\beta_1$, `second` its $\beta_2$, `epsilon` added to the root; docs eq. O.36);
       `polar` replaces the momentum of each tensor by its polar factor, orthonormal columns of entries of order one, as
@@ -54,6 +55,8 @@ class Rule(eqx.Module):
     epsilon: float = 1e-8
     noise: float | None = None
     clip_own: bool = eqx.field(static=True, default=False)
+    slower_below: float | None = None
+    slower: float = 0.2
 
     def __check_init__(self) -> None:
         if self.name.lower() in ELEMENTWISE:
@@ -74,8 +77,9 @@ class Rule(eqx.Module):
             value = getattr(self, name)
             if isinstance(value, int | float) and not 0 <= value < top:
                 raise InputError(f"`{name}` must lie in [0, {top:g}); got {value!r}.")
-        if isinstance(self.clip, int | float):
-            check_positive(clip=self.clip)
+        for name in ("clip", "slower_below", "slower"):
+            if isinstance(getattr(self, name), int | float):
+                check_positive(**{name: getattr(self, name)})
         if self.nesterov and self.name == "tensor-adam":
             raise InputError("`nesterov` goes with 'gradient' and 'polar'; leave it out for 'tensor-adam'.")
         if self.noise is not None:
@@ -118,6 +122,10 @@ class Propagator(NamedTuple):
     """Steps taken, for its bias correction."""
     spread: Float[Array, "a a"] | None = None
     """What noise on the weights has added to the overlaps."""
+    pace: Float[Array, ""] | None = None
+    """What the rate is multiplied by, where it changes."""
+    gone: Float[Array, ""] | None = None
+    """The sum of it over all steps."""
 
 
 def symmetric_gradient(loss: Loss, overlaps: Float[Array, "a a"], *data: Any) -> Float[Array, "a a"]:
@@ -140,7 +148,10 @@ def begin(layout: Layout, dtype: Any, rule: Rule | None = None) -> Propagator:
     zero = jnp.zeros_like(identity)
     adam = rule is not None and rule.name == "tensor-adam"
     squares, count = (jnp.zeros(4, dtype), jnp.zeros((), dtype)) if adam else (None, None)
-    return Propagator(identity, zero, squares, count, None if rule is None or rule.noise is None else zero)
+    spread = None if rule is None or rule.noise is None else zero
+    slows = rule is not None and rule.slower_below is not None
+    pace, gone = (jnp.ones((), dtype), jnp.zeros((), dtype)) if slows else (None, None)
+    return Propagator(identity, zero, squares, count, spread, pace, gone)
 
 
 def current(overlaps: Float[Array, "a a"], at: Propagator) -> Float[Array, "a a"]:
@@ -168,23 +179,32 @@ def descend_once(
         scale = jnp.where(norm > rule.clip, rule.clip / jnp.where(norm > 0, norm, 1), 1).astype(s.dtype)
     change = 2 * scale * gamma + rule.weight_decay * jnp.eye(layout.size, dtype=s.dtype)
     direction = at.weights @ change
+    rate, at = _paced(at, rule, value)
     if rule.name == "tensor-adam":
-        return _adam(overlaps, at, rule, layout, direction), value, norm
+        return _adam(overlaps, at, rule, rate, layout, direction), value, norm
     momentum = rule.momentum * at.momentum + direction
     taken = direction + rule.momentum * momentum if rule.nesterov else momentum
     if rule.name == "polar":
         taken = _polar(overlaps, layout, taken)
     spread = at.spread
     if spread is not None:
-        turn = jnp.eye(layout.size, dtype=s.dtype) - rule.rate * change * factors[None, :]
+        turn = jnp.eye(layout.size, dtype=s.dtype) - rate * change * factors[None, :]
         added = jnp.asarray(rule.noise, s.dtype) * jnp.diag((factors > 0).astype(s.dtype))
         spread = turn.T @ spread @ turn + added
-    after = Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, at.squares, at.taken, spread)
-    return after, value, norm
+    weights = at.weights - rate * taken * factors[None, :]
+    return at._replace(weights=weights, momentum=momentum, spread=spread), value, norm
+
+
+def _paced(at: Propagator, rule: Rule, value: Float[Array, ""]) -> tuple[Any, Propagator]:
+    """The rate of a step whose loss is `value`, and how far the steps have gone with it."""
+    if at.pace is None or at.gone is None:
+        return rule.rate, at
+    pace = jnp.where(value < rule.slower_below, jnp.asarray(rule.slower, at.pace.dtype), at.pace)
+    return rule.rate * pace, at._replace(pace=pace, gone=at.gone + pace)
 
 
 def _adam(
-    overlaps: Float[Array, "a a"], at: Propagator, rule: Rule, layout: Layout, direction: Float[Array, "a a"]
+    overlaps: Float[Array, "a a"], at: Propagator, rule: Rule, rate: Any, layout: Layout, direction: Float[Array, "a a"]
 ) -> Propagator:
     """A step of Adam whose second moment is one number for each tensor (docs eq. O.36)."""
     assert at.squares is not None
@@ -198,8 +218,8 @@ def _adam(
     count = at.taken + 1
     root = jnp.sqrt(squares / (1 - rule.second**count)) + rule.epsilon
     taken = momentum / (1 - rule.momentum**count) / (root @ member)[None, :]
-    factors = rule.factors(layout, dtype)
-    return Propagator(at.weights - rule.rate * taken * factors[None, :], momentum, squares, count, at.spread)
+    weights = at.weights - rate * taken * rule.factors(layout, dtype)[None, :]
+    return at._replace(weights=weights, momentum=momentum, squares=squares, taken=count)
 
 
 def _polar(overlaps: Float[Array, "a a"], layout: Layout, taken: Float[Array, "a a"]) -> Float[Array, "a a"]:
@@ -225,6 +245,12 @@ class Course(NamedTuple):
     loss: Float[Array, " step"]
     norm: Float[Array, " step"]
     spread: Float[Array, "step a a"] | None
+    gone: Float[Array, " step"] | None
+    """Rates of all steps before, over the rule's, where they are not equal."""
+
+    def time(self, rate: float, count: Int[np.ndarray, " step"]) -> Float[np.ndarray, "..."]:
+        """Rate times steps at every record."""
+        return rate * (count if self.gone is None else np.asarray(self.gone))
 
 
 def follow(
@@ -249,12 +275,12 @@ def follow(
         after, value, norm = descend_once(loss, overlaps, at, rule, layout, *datum)
         # one place more than there are records takes what is not kept
         place = jnp.where(k % every == 0, k // every, records + 1)
-        seen = Course(at.weights, value, norm, at.spread)
+        seen = Course(at.weights, value, norm, at.spread, at.gone)
         return after, jax.tree.map(lambda rows, row: rows.at[place].set(row), course, seen)
 
     start = begin(layout, overlaps.dtype, rule)
     number = jnp.zeros((), overlaps.dtype)
-    first = Course(start.weights, number, number, start.spread)
+    first = Course(start.weights, number, number, start.spread, start.gone)
     empty = jax.tree.map(lambda x: jnp.zeros((records + 2, *x.shape), x.dtype), first)
     _, course = jax.lax.fori_loop(0, last + 1, step, (start, empty))
     return jax.tree.map(lambda rows: rows[: records + 1], course)

@@ -68,7 +68,8 @@ def _decay(learning: Learning) -> Float[np.ndarray, " step"]:
     if not decay:
         return np.ones(len(learning.time), np.asarray(learning.matrix).dtype)
     blocks = set(learning.rule["blocks"])
-    if learning.rule["momentum"] or learning.rule["name"] != "gradient" or len(blocks) > 1:
+    changing = learning.rule["slower_below"] is not None
+    if learning.rule["momentum"] or learning.rule["name"] != "gradient" or len(blocks) > 1 or changing:
         raise InputError("weight decay shrinks the matrix as a whole under plain descent with equal rates alone.")
     base = 1 - float(learning.rule["rate"]) * blocks.pop() * decay
     return (base ** (2 * np.asarray(learning.count))).astype(np.asarray(learning.matrix).dtype)

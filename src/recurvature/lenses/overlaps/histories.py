@@ -138,8 +138,9 @@ def _together(
     every = phase.steps // records
     course, matrices = _all_runs(phase.loss, begin, traced, layout, records, jnp.asarray(every), phase.data)
     count = np.arange(records + 1) * every
-    along = zip(*(np.asarray(x) for x in (matrices, course.weights, course.norm)), strict=True)
-    legs = [Leg(phase.loss, phase.data, rule, count, float(rule.rate) * count, *one) for one in along]
+    time = np.broadcast_to(course.time(float(rule.rate), count), course.loss.shape)
+    along = zip(*(np.asarray(x) for x in (time, matrices, course.weights, course.norm)), strict=True)
+    legs = [Leg(phase.loss, phase.data, rule, count, *one) for one in along]
     return legs, np.asarray(course.loss)
 
 

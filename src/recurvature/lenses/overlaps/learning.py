@@ -81,7 +81,7 @@ def descend(
         dt=dt,
         linear=closure_of(loss) == "exact",
         count=count,
-        time=(float(rule.rate) * count).astype(matrices.dtype),
+        time=course.time(float(rule.rate), count).astype(matrices.dtype),
         method=_METHODS[rule.name] + ("" if phi_of(loss) == "identity" else " of the effective network"),
         rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
     )
