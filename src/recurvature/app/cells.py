@@ -73,7 +73,7 @@ class Parts:
         return made
 
 
-FORMAT = 1
+FORMAT = 2
 """Of what a part holds and how it is computed: to be raised with either, so that older parts are not taken up."""
 CHOICE = ("densities", "branch_steps", "branch_ratio")
 """Settings that change which cells there are, or what is made of them, but no cell."""

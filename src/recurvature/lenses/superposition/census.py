@@ -139,7 +139,7 @@ def census(population: Population, loss: RecallLoss | ExpectedLoss, *, key: PRNG
 
 
 @eqx.filter_jit
-def _readout_matrices(population: Population) -> Float[Array, "d n seed"]:
+def _readout_matrices(population: Population) -> Float[Array, "o n seed"]:
     return readouts(population, pulse_responses(population, population.longest + 1)[0])
 
 
@@ -189,7 +189,7 @@ def _packing(
         a = own[:, :, here].reshape(len(own), -1)
         psi = silent_share(a, int(delay))
         turned = angle[:, here].reshape(-1)
-        steps = directions[: delay + 1][..., here].reshape(delay + 1, directions.shape[1], -1)
+        steps = directions[: delay + 1, :, :features][..., here].reshape(delay + 1, directions.shape[1], -1)
         found = {
             "stored": a[delay],
             "order_parameter": psi,

@@ -28,12 +28,13 @@ UNROLLED = 12
 class Population(eqx.Module):
     r"""Networks of one `kind` (docs eq. S.1): $W_h$, $W_x$, $W_y^\top$ and the delay of each, networks last.
 
-    Without a `readout` it is tied, $W_y = W_k$ (docs eq. S.3), and gradients flow through it.
+    Without a `readout` it is tied, $W_y = W_k$ (docs eq. S.3), and gradients flow through it. Inputs beyond those that
+    a `readout` gives out are cues of the delay; `delay` is then the longest.
     """
 
     recurrent: Float[Array, "n n seed"]
     inputs: Float[Array, "n d seed"]
-    readout: Float[Array, "d n seed"] | None
+    readout: Float[Array, "o n seed"] | None
     delay: Int[Array, " seed"]
     kind: Kind = eqx.field(static=True)
     longest: int = eqx.field(static=True)
@@ -43,7 +44,7 @@ class Population(eqx.Module):
         self,
         recurrent: Float[Array, "n n seed"],
         inputs: Float[Array, "n d seed"],
-        readout: Float[Array, "d n seed"] | None,
+        readout: Float[Array, "o n seed"] | None,
         delay: Int[Values, " seed"],
         kind: Kind,
     ):
@@ -54,7 +55,11 @@ class Population(eqx.Module):
         check_shape("inputs", inputs, (n, None, seeds))
         check_shape("delay", delay, (seeds,))
         if readout is not None:
-            check_shape("readout", readout, (inputs.shape[1], n, seeds))
+            check_shape("readout", readout, (None, n, seeds))
+            if len(readout) > inputs.shape[1]:
+                raise InputError(
+                    f"`readout` has {len(readout)} outputs of {inputs.shape[1]} inputs: at most one of each."
+                )
         for each in np.unique(delay):
             check_delay(int(each))
         self.recurrent, self.inputs, self.readout = recurrent, inputs, readout
@@ -67,7 +72,12 @@ class Population(eqx.Module):
     @property
     def features(self) -> int:
         """Features of one step."""
-        return self.inputs.shape[1]
+        return self.inputs.shape[1] if self.readout is None else len(self.readout)
+
+    @property
+    def cues(self) -> int:
+        """Inputs that tell the delay, after the features."""
+        return self.inputs.shape[1] - self.features
 
     @property
     def hidden(self) -> str:
@@ -102,7 +112,7 @@ class Population(eqx.Module):
     def joined(self, *others: "Population") -> "Population":
         """All networks of populations of one kind and size as one. Raises `InputError` where they do not fit."""
         everyone = (self, *others)
-        if len({(p.kind, p.recurrent.shape[:2], p.inputs.shape[:2], p.readout is None) for p in everyone}) > 1:
+        if len({(p.kind, p.inputs.shape[:2], p.features, p.readout is None) for p in everyone}) > 1:
             raise InputError("only populations of one kind and size, all tied or none, can be joined.")
         along = lambda name: jnp.concatenate([getattr(p, name) for p in everyone], axis=-1)  # noqa: E731
         readout = None if self.readout is None else along("readout")
@@ -118,14 +128,20 @@ def random_population(
     kind: Kind = "ssm",
     tied: bool = True,
     gain: float = 0.8,
+    cues: int = 0,
     key: PRNGKey,
 ) -> Population:
     r"""`seeds` random networks for every one of `delays`, delay by delay, in float32, ready to train.
 
     $W_h\sim\mathcal N(0, g^2/n)$, $W_x$ and an untied $W_y\sim\mathcal N(0, g^2)$ with g = `gain`. A seed starts from
     the same weights at every delay, and whatever the other seeds and delays are.
+
+    With `cues` there are as many further inputs, which tell the delay of a trial (`recall_loss`): those networks have
+    one entry of `delays`, the longest, and an untied readout. Raises `InputError` where it is tied.
     """
     check_count(size=size, seeds=seeds, features=features)
+    if cues < 0 or (cues and (tied or len(delays) > 1)):
+        raise InputError(f"`cues` need an untied readout and one entry of `delays`, the longest; got {cues} cues.")
     check_positive(gain=gain)
     check_choice("kind", kind, PHI)
     if not delays:
@@ -135,7 +151,7 @@ def random_population(
 
     def draw(seed: Array) -> tuple[Array, Array, Array]:
         own, scale = at_step(stream(key, "weights"), seed), jnp.asarray(gain, jnp.float32)
-        shapes = {"recurrent": (size, size), "inputs": (size, features), "readout": (features, size)}
+        shapes = {"recurrent": (size, size), "inputs": (size, features + cues), "readout": (features, size)}
         parts = [scale * jr.normal(stream(own, name), shape, jnp.float32) for name, shape in shapes.items()]
         return parts[0] / jnp.sqrt(jnp.asarray(size, jnp.float32)), parts[1], parts[2]
 
@@ -145,9 +161,11 @@ def random_population(
     return Population(recurrent, inputs, None if tied else readout, which, kind)
 
 
-def product(a: Float[Array, "*lead i j seed"], b: Float[Array, "*rows j k seed"]) -> Float[Array, "*both i k seed"]:
+def product(
+    a: Float[Array, "*lead i j seed"], b: Float[Array, "*rows j k seed"], *, unrolled: int = UNROLLED
+) -> Float[Array, "*both i k seed"]:
     """Matrix products network by network; leading axes go along with each other, or have length 1."""
-    if a.shape[-2] > UNROLLED:
+    if a.shape[-2] > unrolled:
         return jnp.einsum("...ijs,...jks->...iks", a, b)
     terms = [a[..., :, j, None, :] * b[..., None, j, :, :] for j in range(a.shape[-2])]
     return sum(terms[1:], terms[0])
@@ -175,7 +193,7 @@ def tied_readout(population: Population, directions: Float[Array, "age n d seed"
     return jnp.swapaxes(jnp.take_along_axis(directions, index, axis=0)[0], 0, 1)
 
 
-def readouts(population: Population, directions: Float[Array, "age n d seed"]) -> Float[Array, "d n seed"]:
+def readouts(population: Population, directions: Float[Array, "age n d seed"]) -> Float[Array, "o n seed"]:
     """The readouts, tied ones from the directions. More ages than the longest delay are needed."""
     return tied_readout(population, directions) if population.readout is None else population.readout
 

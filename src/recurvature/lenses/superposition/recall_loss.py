@@ -7,16 +7,16 @@ networks see the same sample, so that differences between them are known much be
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.population import Population, product, pulses, readouts
+from recurvature.lenses.superposition.running import BLOCK, Course, Matrices, squares
 from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
     Levels,
@@ -44,7 +44,10 @@ class RecallLoss(eqx.Module):
     right for a linear recurrence once $\rho^T$ is small. Otherwise trials start at rest and every step counts.
 
     A linear recurrence is not run: what is read out of a window is its product with the impulse responses of all
-    networks, one matrix product for the whole population (docs eq. S.40). Others are run, all networks abreast.
+    networks, one matrix product for the whole population (docs eq. S.40). Others are run, all networks abreast, with
+    their gradients in the same pass (docs eq. S.78).
+
+    With `delays`, every trial has one of them, and a cue of it as further inputs of the networks (docs eq. S.79).
     """
 
     density: Float[Array, ""]
@@ -54,6 +57,7 @@ class RecallLoss(eqx.Module):
     trials: int = eqx.field(static=True)
     stationary: bool = eqx.field(static=True)
     shared_gate: bool = eqx.field(static=True, default=False)
+    delays: tuple[int, ...] = eqx.field(static=True, default=())
 
     def __call__(self, population: Population, key: PRNGKey) -> Float[Array, " seed"]:
         """The normalised loss of every network on one sample."""
@@ -65,21 +69,74 @@ class RecallLoss(eqx.Module):
         return self.density * self.amplitude.square * self.importance.sum()
 
     def sample(self, population: Population, key: PRNGKey) -> Sample:
-        """Loss and power of every network on one sample; for use inside a compiled program."""
-        check_delay(population.longest, self.steps)
-        _check_features(population, self.importance)
-        dtype, features = population.inputs.dtype, population.features
-        gates = self.steps * (1 if self.shared_gate else features)
-        x = self._inputs(key, features, dtype)
+        """Loss and power of every network on one sample; for use inside a compiled program.
+
+        Where networks are run, power has no gradient.
+        """
+        check_delay(max(population.longest, *self.delays, 0), self.steps)
+        _check_features(population, self.importance, self.delays)
+        x = self._inputs(key, population.features, population.inputs.dtype)
+        x, delay, chance = self._cued(x) if self.delays else (x, population.delay[None], jnp.ones((1, 1), x.dtype))
+        weight = chance * (self._some(population.features) / (self.trials * self.silence)).astype(x.dtype)
+        if not self.stationary:
+            # a trial has as many steps with a target as it has beyond the delay; a window has one
+            weight = weight / (self.steps - delay).astype(x.dtype)
         if population.hidden == "identity":
-            seen, wanted = _by_responses(population, x if self.stationary else _windows(x))
-        else:
-            seen, wanted = _by_running(population, x, self.stationary)
-        outputs = activation(population.seen)(seen)
-        # a trial has as many steps with a target as it has beyond the delay; a window has one
-        counted = 1.0 if self.stationary else self.steps / (self.steps - population.delay).astype(dtype)
-        scale = counted * (some_feature(self.density, gates) / self.silence).astype(dtype)
-        weigh = lambda square: scale * (self.importance.astype(dtype) @ square.mean(0))  # noqa: E731
+            return self._by_responses(population, x, delay, weight)
+        readout = readouts(population, pulses(population, population.longest + 1))
+        in_time, importance = jnp.moveaxis(x[:, ::-1], 1, 0), self.importance.astype(x.dtype)
+        course = Course(in_time, delay, weight, importance, population.hidden, population.seen, self.stationary)
+        sums = squares(Matrices(population.recurrent, population.inputs, readout), course)
+        return Sample(sums.error, sums.power)
+
+    def _some(self, features: int) -> Float[Array, ""]:
+        """The chance that there is a feature in a trial."""
+        return some_feature(self.density, self.steps * (1 if self.shared_gate else features))
+
+    def _cued(
+        self, x: Float[Array, "trial time d"]
+    ) -> tuple[Float[Array, "row time input"], Int[Array, "row 1"], Float[Array, "row 1"]]:
+        r"""Trials with cues of their delays, one without any feature for each cue after them; delays; and weights.
+
+        A cue may make outputs without a feature: the last trials stand for all that have none (docs eq. S.79).
+        """
+        trials, steps, features = x.shape
+        count = len(self.delays)
+        which = np.concatenate([np.arange(trials) % count, np.arange(count)])
+        cue = jnp.asarray(np.eye(count)[which], x.dtype)[:, None, :]
+        everything = jnp.concatenate([x, jnp.zeros((count, steps, features), x.dtype)])
+        inputs = jnp.concatenate([everything, jnp.broadcast_to(cue, (len(which), steps, count))], axis=2)
+        share = trials / count / np.bincount(which[:trials])[which[:trials]]
+        some = self._some(features).astype(x.dtype)
+        empty = jnp.broadcast_to(trials / count * (1 - some) / some, (count,))
+        chance = jnp.concatenate([jnp.asarray(share, x.dtype), empty])
+        return inputs, jnp.asarray(np.asarray(self.delays, np.int32)[which])[:, None], chance[:, None]
+
+    def _by_responses(
+        self,
+        population: Population,
+        x: Float[Array, "trial age d"],
+        delay: Int[Array, "row column"],
+        weight: Float[Array, "row_ column_"],
+    ) -> Sample:
+        """What linear recurrences read out of windows, by their responses (docs eq. S.40)."""
+        if not self.stationary:
+            x = _windows(x)
+            delay, weight = (
+                part if len(part) == 1 else jnp.repeat(part, self.steps, axis=0) for part in (delay, weight)
+            )
+        outputs = activation(population.seen)(_read(population, x))
+        # one gather of whole columns where delays are those of networks
+        due = x[:, delay[0]] if len(delay) == 1 else x[np.arange(len(x))[:, None], delay]
+        wanted = jnp.swapaxes(due[:, :, : population.features], 1, 2)
+        importance = self.importance.astype(x.dtype)
+
+        def weigh(square: Array) -> Array:
+            # weights of networks, after the sum: it is then a plain one, several times as fast
+            if len(weight) == 1:
+                return weight[0] * (importance @ square.sum(0))
+            return importance @ (weight[:, None, :] * square).sum(0)
+
         return Sample(weigh((wanted - outputs) ** 2), weigh(outputs**2))
 
     def _inputs(self, key: PRNGKey, features: int, dtype: Any) -> Float[Array, "trial time d"]:
@@ -93,10 +150,16 @@ class RecallLoss(eqx.Module):
 
     def fits(self, population: Population, memory: float = 1e9) -> int:
         """How many networks of this population can be trained at once within so many bytes."""
-        rows = self.trials * (1 if self.stationary else self.steps)
-        per_step = population.features if population.hidden == "identity" else sum(population.inputs.shape[:2])
-        # outputs, errors and what a gradient keeps of them: compiled programs were seen to take two to five such arrays
-        return max(1, int(memory / (6 * rows * per_step * population.inputs.dtype.itemsize)))
+        (units, inputs, _), trials = population.inputs.shape, self.trials + len(self.delays)
+        if population.hidden == "identity":
+            entries = trials * (1 if self.stationary else self.steps) * population.features
+        else:
+            # of trials that are run the states of a block are kept
+            entries = min(trials, BLOCK) * self.steps * (units + population.features)
+        # outputs, errors and what a gradient keeps of them, gradients and moments of weights: compiled programs were
+        # seen to take two to five such arrays
+        entries += units * (units + inputs + population.features)
+        return max(1, int(memory / (6 * entries * population.inputs.dtype.itemsize)))
 
 
 def recall_loss(
@@ -109,25 +172,37 @@ def recall_loss(
     amplitude: AbstractAmplitude | None = None,
     importance: float | Float[Array, " o"] = 1.0,
     shared_gate: bool = False,
+    delays: tuple[int, ...] = (),
 ) -> RecallLoss:
     """A `RecallLoss` of `trials` trials of `steps` steps; `amplitude` is `Uniform()` unless given.
 
-    With `shared_gate` all features of a step are there or absent together.
+    With `shared_gate` all features of a step are there or absent together. With two or more `delays`, trials have them
+    in turn, told by a one-hot cue that follows the features in the input, as in `tasks.Recall`: for networks with as
+    many cues (`random_population`). The loss is then the mean over delays of the normalised losses.
 
     Losses that differ in their density only share a compiled program. Raises `InputError` unless 0 < density ≤ 1.
     """
     check_density(density)
     check_count(steps=steps, trials=trials, features=features)
+    if delays and not 2 <= len(set(delays)) == len(delays) <= trials:
+        raise InputError(f"`delays` must hold two or more different delays, at most one for each trial; got {delays}.")
+    for delay in delays:
+        check_delay(delay, steps)
     u = Uniform() if amplitude is None else amplitude
     weight = importances(importance, features)
-    return RecallLoss(jnp.asarray(density, float), weight, u, steps, trials, stationary, shared_gate)
+    return RecallLoss(jnp.asarray(density, float), weight, u, steps, trials, stationary, shared_gate, tuple(delays))
 
 
-def _check_features(population: Population, importance: Float[Array, " o"]) -> None:
+def _check_features(population: Population, importance: Float[Array, " o"], delays: tuple[int, ...] = ()) -> None:
     if population.features != len(importance):
         raise InputError(
             f"the loss is of {len(importance)} features, and the networks have {population.features}: make either with "
             "the other's."
+        )
+    if population.cues != len(delays):
+        raise InputError(
+            f"the loss has {len(delays)} cues, and the networks have {population.cues}: pass as many `delays` to the "
+            "loss as `cues` to the networks."
         )
 
 
@@ -142,40 +217,13 @@ def _windows(x: Float[Array, "trial time d"]) -> Float[Array, "window age d"]:
     return padded[:, later].reshape(trials * steps, steps, features)
 
 
-def _by_responses(
-    population: Population, x: Float[Array, "window age d"]
-) -> tuple[Float[Array, "window o seed"], Float[Array, "window o seed"]]:
-    """Readouts of linear recurrences before their activation, and the targets (docs eq. S.40)."""
-    (windows, ages, features), seeds = x.shape, len(population)
+def _read(population: Population, x: Float[Array, "window age d"]) -> Float[Array, "window o seed"]:
+    """Readouts of linear recurrences before their activation: one product for all networks (docs eq. S.40)."""
+    (windows, ages, inputs), seeds = x.shape, len(population)
     directions = pulses(population, ages)
     responses = product(readouts(population, directions)[None], directions)
-    by_input = jnp.swapaxes(responses, 1, 2).reshape(ages * features, features * seeds)
-    seen = x.reshape(windows, ages * features) @ by_input
-    return seen.reshape(windows, features, seeds), jnp.swapaxes(x[:, population.delay], 1, 2)
-
-
-def _by_running(
-    population: Population, x: Float[Array, "trial age d"], last: bool
-) -> tuple[Float[Array, "window o seed"], Float[Array, "window o seed"]]:
-    """The same of recurrences of any kind, run over the trials."""
-    steps = x.shape[1]
-    readout = readouts(population, pulses(population, steps))
-    phi = activation(population.hidden)
-    in_time = jnp.moveaxis(x[:, ::-1], 1, 0)
-
-    def body(h: Float[Array, "n trial seed"], u: Float[Array, "trial d"]) -> tuple[Array, Array]:
-        drive = product(population.inputs, jnp.broadcast_to(u.T[:, :, None], (*u.T.shape, len(population))))
-        h = drive + product(population.recurrent, phi(h))
-        return h, h
-
-    rest = jnp.zeros((population.recurrent.shape[0], len(x), len(population)), x.dtype)
-    end, states = jax.lax.scan(body, rest, in_time)
-    if last:
-        return jnp.swapaxes(product(readout, end), 0, 1), jnp.swapaxes(x[:, population.delay], 1, 2)
-    seen = jnp.swapaxes(product(readout[None], states), 1, 2)
-    index = steps + np.arange(steps, dtype=np.int32)[:, None] - population.delay[None, :]
-    wanted = jnp.moveaxis(jnp.concatenate([jnp.zeros_like(in_time), in_time])[index], 1, -1)
-    return seen.reshape(-1, *seen.shape[2:]), wanted.reshape(-1, *wanted.shape[2:])
+    by_input = jnp.swapaxes(responses, 1, 2).reshape(ages * inputs, population.features * seeds)
+    return (x.reshape(windows, ages * inputs) @ by_input).reshape(windows, population.features, seeds)
 
 
 class ExpectedLoss(eqx.Module):
