@@ -5,6 +5,9 @@ from recurvature.tasks.base import AbstractTask as AbstractTask
 from recurvature.tasks.base import Trials as Trials
 from recurvature.tasks.context import ContextDecision as ContextDecision
 from recurvature.tasks.decision import RandomDots as RandomDots
+from recurvature.tasks.environment import EnvironmentTask as EnvironmentTask
+from recurvature.tasks.environment import LinearCourse as LinearCourse
+from recurvature.tasks.environment import from_environment as from_environment
 from recurvature.tasks.filter import AbstractFilter as AbstractFilter
 from recurvature.tasks.filter import DampedOscillator as DampedOscillator
 from recurvature.tasks.filter import ExponentialFilter as ExponentialFilter
