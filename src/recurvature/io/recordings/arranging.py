@@ -44,19 +44,15 @@ def arranged(path: Path, tables: Tables, asked: Asked) -> Recording:
     bins = _bins(path, name, tables, asked.order)
     count = len(bins.activity)
     label_name = asked.labels or _known(tables, LABELS)
-    vector = None if asked.polar is None else _beside(path, asked.polar, tables, bins, None, "polar")
-    if vector is not None and vector[0].shape[1] != 2:
-        raise InputError(
-            f"{path}: {asked.polar!r} (`polar`) must have a last axis of 2; got {tables[asked.polar].shape}."
-        )  # type: ignore[index]
+    vector = None if asked.polar is None else _vector(path, asked.polar, tables, bins)
     label = None if label_name is None else _labels(path, label_name, tables, bins)
     periods = asked.periods if asked.periods is not None else _known(tables, PERIODS)
-    starts = _starts(path, tables, bins, periods, label, None if vector is None else vector[0])
+    starts = _starts(path, tables, bins, periods, label, vector)
     used = {name, label_name, asked.polar, periods, _known(tables, BIN_WIDTH)}
-    found = () if vector is None else polar(vector[0])
+    found = () if vector is None else polar(vector)
     found += _coordinates(path, tables, bins, starts, asked, used)
     spikes, spike = in_spikes(bins.activity)
-    labels = None if label is None else label if len(label) == len(starts) != count else label[starts]
+    labels = label[starts] if label is not None and len(label) == count else label
     return Recording(spikes, starts, found, labels, spike, asked.bin_width or _width(path, tables))
 
 
@@ -131,6 +127,13 @@ def _fitted(
     if lengths is not None and flat.ndim in (1, 2) and flat.shape[0] == len(lengths):
         return np.repeat(flat.reshape(len(lengths), -1), lengths, axis=0), True
     return None
+
+
+def _vector(path: Path, name: str, tables: Tables, bins: Bins) -> Float[np.ndarray, "time 2"]:
+    found, _ = _beside(path, name, tables, bins, None, "polar")
+    if found.shape[1] != 2:
+        raise InputError(f"{path}: {name!r} (`polar`) must have a last axis of 2; got {tables[name].shape}.")
+    return found
 
 
 def _labels(path: Path, name: str, tables: Tables, bins: Bins) -> Int[np.ndarray, " any"]:

@@ -42,7 +42,7 @@ def matlab_tables(path: Path) -> dict[str, Table]:
 
 
 def _check_elements(path: Path, data: bytes) -> None:
-    """Raise unless the file is a row of arrays, those of numbers no larger than their bytes, unpacked within the limit."""
+    """Raise unless the file is a row of arrays, no larger than their bytes if of numbers, unpacked within the limit."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise InputError(f"{path} lacks the mark of its byte order. Write or copy it again.")

@@ -50,7 +50,7 @@ def read_nwb(path: Path, asked: Asked) -> Recording:
 
 def _recording(path: Path, file: Any, asked: Asked) -> Recording:
     size = path.stat().st_size
-    series = {name: one for name, one in _series(file)}
+    series = dict(_series(file))
     source = None if asked.activity in (None, "units") else _chosen(series, asked.activity, "activity")
     if source is None and file.units is None:
         raise InputError(
@@ -166,26 +166,16 @@ def _averaged(path: Path, series: Series, grid: Grid, size: int) -> Float[np.nda
     times = series.times
     if (np.diff(times) <= 0).any():
         raise InputError(f"{path}: the times of a time series do not increase.")
-    area = np.concatenate(
-        [np.zeros((1, values.shape[1])), np.cumsum(np.diff(times)[:, None] * (values[1:] + values[:-1]) / 2, 0)]
-    )
-    upto = np.stack(
-        [
-            _integral(np.concatenate([grid.begin, grid.begin + grid.width]), times, v, a)
-            for v, a in zip(values.T, area.T, strict=True)
-        ],
-        -1,
-    )
-    return (upto[len(grid.begin) :] - upto[: len(grid.begin)]) / grid.width
+    ends = grid.begin + grid.width
+    means = [(_integral(ends, times, v) - _integral(grid.begin, times, v)) / grid.width for v in values.T]
+    return np.stack(means, -1)
 
 
 def _integral(
-    at: Float[np.ndarray, " t"],
-    times: Float[np.ndarray, " sample"],
-    values: Float[np.ndarray, " sample"],
-    area: Float[np.ndarray, " sample"],
+    at: Float[np.ndarray, " t"], times: Float[np.ndarray, " sample"], values: Float[np.ndarray, " sample"]
 ) -> Float[np.ndarray, " t"]:
     """The integral of the line through samples from the first of them to any time."""
+    area = np.concatenate([[0.0], np.cumsum(np.diff(times) * (values[1:] + values[:-1]) / 2)])
     left = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 1)
     inside = np.interp(at, times, values)
     return area[left] + (at - times[left]) * (values[left] + inside) / 2

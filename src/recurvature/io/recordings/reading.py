@@ -35,8 +35,8 @@ def read_recording(
     - `activity`: (trial, time, unit), trials that end earlier filled up with NaN; or (time, unit), all bins one after
       the other. Else the array called `activity`, `spikes`, `spike_counts`, `counts`, `rates`, `firing_rates` or
       `neural`; else the only one of three axes. `order` says if the axes come in another one: `unit time trial`.
-    - `coordinates`: numbers beside the activity, one to each bin, (time,) or (trial, time), or to each trial, (trial,); a
-      last axis of k makes k of them, `NAME_1`, `NAME_2`, … Else every array of such a shape that is nothing else.
+    - `coordinates`: numbers beside the activity, one to each bin, (time,) or (trial, time), or to each trial, (trial,);
+      a last axis of k makes k of them, `NAME_1`, `NAME_2`, … Else every array of such a shape that is nothing else.
     - `polar`: an array (…, 2), of which come the coordinates `direction` (rad) and `speed`.
     - `labels`: conditions, whole numbers, to each bin or trial. Else the array called `labels`, `condition`,
       `conditions`, `target` or `targets`.
@@ -51,8 +51,8 @@ def read_recording(
     series named in `coordinates` or `polar` are averaged over each bin.
 
     Nothing in a file is run, no pickle is opened, no other file is read, and no more memory taken than 64 times the
-    size of the file and a megabyte for an array. Raises `InputError` where the file or a name or a shape cannot be used,
-    with what it holds.
+    size of the file and a megabyte for an array. Raises `InputError`, with what the file holds, where it or a name or a
+    shape cannot be used.
     """
     path = Path(path)
     asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width)
@@ -101,5 +101,5 @@ def _tables(path: Path, head: bytes) -> Iterator[Tables]:
         yield matlab_tables(path)
     else:
         raise InputError(
-            f"{path} holds {content(head)}, not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb. Save it as one."
+            f"{path} holds {content(head)}, not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb. Save it so."
         )

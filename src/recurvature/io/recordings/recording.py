@@ -1,4 +1,4 @@
-"""What a recording is: bins of activity one after the other, the trials that they belong to, and coordinates of each."""
+"""What a recording is: bins of activity one after the other, the trials they belong to, and coordinates of each."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ class RecordedCoordinate:
     """One number beside every bin: where the hand was, which angle was shown."""
 
     name: str
-    values: Float[np.ndarray, " time"]
+    values: Float[np.ndarray, " bin"]
     units: str = ""
     period: float | None = None
     """After which it comes round again: 2π of a direction in rad."""
@@ -26,12 +26,12 @@ class Recording:
     """A recorded population: bins of all trials one after the other, in the order of the file.
 
     `starts` are the bins at which trials begin, 0 the first of them; trials may differ in length. `labels` are
-    conditions, whole numbers, one for each trial. `activity` is in spikes a bin where the file has whole multiples of one
-    smallest number, which is then `spike`; `spike` is None where activity is no count. `bin_width` is in seconds where
-    it is known. Raises `InputError` where arrays do not fit one another.
+    conditions, whole numbers, one for each trial. `activity` is in spikes a bin where the file has whole multiples of
+    one smallest number, which is then `spike`; `spike` is None where activity is no count. `bin_width` is in seconds
+    where it is known. Raises `InputError` where arrays do not fit one another.
     """
 
-    activity: Float[np.ndarray, "time unit"]
+    activity: Float[np.ndarray, "bin unit"]
     starts: Int[np.ndarray, " trial"]
     coordinates: tuple[RecordedCoordinate, ...] = ()
     labels: Int[np.ndarray, " trial"] | None = None
@@ -67,7 +67,7 @@ class Recording:
         return np.diff([*self.starts, len(self.activity)])
 
     @property
-    def velocity(self) -> Float[np.ndarray, "time 2"]:
+    def velocity(self) -> Float[np.ndarray, "bin 2"]:
         """Velocity from the coordinates `direction` (rad) and `speed`."""
         direction, speed = self.coordinate("direction").values, self.coordinate("speed").values
         return speed[:, None] * np.stack([np.cos(direction), np.sin(direction)], -1)
@@ -79,7 +79,7 @@ class Recording:
                 return c
         raise unknown("coordinate", name, [c.name for c in self.coordinates])
 
-    def padded(self, values: Float[np.ndarray, "time k"] | None = None) -> Float[np.ndarray, "trial time k"]:
+    def padded(self, values: Float[np.ndarray, "bin k"] | None = None) -> Float[np.ndarray, "trial time k"]:
         """Activity (or other values of bins) trial by trial; NaN after the end of those that are shorter."""
         rows = self.activity if values is None else values
         there = self._there()
@@ -88,7 +88,7 @@ class Recording:
         return out
 
     def theta(self, names: tuple[str, ...]) -> Float[np.ndarray, "trial *time m"]:
-        """The coordinates called `names`: (trial, m) where all are of trials, else (trial, time, m) with NaN at the end."""
+        """The coordinates called `names`: (trial, m) if all are of trials, else (trial, time, m), NaN at the end."""
         chosen = [self.coordinate(name) for name in names]
         values = np.stack([c.values for c in chosen], -1)
         return values[self.starts] if all(c.per_trial for c in chosen) else self.padded(values)
@@ -117,7 +117,7 @@ class Recording:
         )
 
 
-def polar(velocity: Float[np.ndarray, "time 2"]) -> tuple[RecordedCoordinate, RecordedCoordinate]:
+def polar(velocity: Float[np.ndarray, "bin 2"]) -> tuple[RecordedCoordinate, RecordedCoordinate]:
     """The coordinates `direction` (rad, in [0, 2π)) and `speed` of a vector in every bin."""
     direction = np.mod(np.arctan2(velocity[:, 1], velocity[:, 0]), 2 * np.pi)
     # the remainder of a tiny negative angle rounds to 2π itself

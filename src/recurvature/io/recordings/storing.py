@@ -28,9 +28,8 @@ def save_recording(recording: Recording, path: str | Path, *, overwrite: bool = 
         if recording.bin_width is not None:
             file["bin_width"] = recording.bin_width
         for c in recording.coordinates:
-            place = file.create_dataset(
-                f"coordinates/{c.name}", data=c.values[recording.starts] if c.per_trial else c.values
-            )
+            values = c.values[recording.starts] if c.per_trial else c.values
+            place = file.create_dataset(f"coordinates/{c.name}", data=values)
             place.attrs["units"] = c.units
             if c.period is not None:
                 place.attrs["period"] = c.period

@@ -1,0 +1,194 @@
+"""One recording in every format, the rules by which it is found, and files that point elsewhere."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from recurvature.io import RecordedCoordinate, Recording, read_recording, save_recording
+
+LENGTHS = np.array([5, 3, 4])
+STARTS = np.array([0, 5, 8])
+
+
+def made() -> Recording:
+    """Three trials of different length: an angle of each trial, a position in each bin."""
+    rng = np.random.default_rng(0)
+    angle = RecordedCoordinate("angle", np.repeat([0.1, 2.0, 4.0], LENGTHS), "rad", 2 * np.pi, True)
+    place = RecordedCoordinate("place", rng.uniform(0, 1, 12), "cm")
+    counts = rng.poisson(2.0, (12, 4)).astype(float)
+    return Recording(counts, STARTS, (place, angle), np.array([1, 0, 1]), 1.0, 0.05)
+
+
+def agrees(found: Recording, wanted: Recording) -> None:
+    np.testing.assert_array_equal(found.activity, wanted.activity)
+    np.testing.assert_array_equal(found.starts, wanted.starts)
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    assert (found.spike, found.bin_width) == (wanted.spike, wanted.bin_width)
+    assert {c.name for c in found.coordinates} == {c.name for c in wanted.coordinates}
+    for c in wanted.coordinates:
+        other = found.coordinate(c.name)
+        np.testing.assert_array_equal(other.values, c.values)
+        assert other.per_trial == c.per_trial
+
+
+def padded_arrays(wanted: Recording) -> dict[str, np.ndarray]:
+    """As a laboratory would save it: trials filled up with NaN."""
+    place = np.nan_to_num(wanted.padded(wanted.coordinate("place").values[:, None])[..., 0])
+    assert wanted.labels is not None
+    angle = wanted.coordinate("angle").values[STARTS]
+    return {
+        "spikes": wanted.padded(),
+        "place": place,
+        "angle": angle,
+        "condition": wanted.labels,
+        "dt": np.array(0.05),
+    }
+
+
+def test_what_is_saved_is_read_again_with_units_and_periods(tmp_path: Path, refused: Any) -> None:
+    wanted = dataclasses.replace(made(), spike=2.5)
+    save_recording(wanted, tmp_path / "a.h5")
+    found = read_recording(tmp_path / "a.h5")
+    agrees(found, wanted)
+    assert {c.name: (c.units, c.period) for c in found.coordinates} == {
+        "place": ("cm", None),
+        "angle": ("rad", 2 * np.pi),
+    }
+    with refused("a recording is saved as .h5"):
+        save_recording(wanted, tmp_path / "a.mat")
+    with refused("exists already"):
+        save_recording(wanted, tmp_path / "a.h5")
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)  # type: ignore[arg-type]
+    return path.with_suffix(".npz")
+
+
+def write_matlab(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """As MATLAB writes version 7.3: axes turned round, at least two, a class on every array, 512 bytes in front."""
+    place = path.with_suffix(".mat")
+    with h5py.File(place, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            turned = np.atleast_2d(array).T
+            file.create_dataset(name, data=turned).attrs["MATLAB_class"] = np.bytes_("double")
+        file.create_dataset("note", data=np.array([72, 105], np.uint16)).attrs["MATLAB_class"] = np.bytes_("char")
+        file.create_group("#refs#")["a"] = np.ones(3)
+    with place.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    return place
+
+
+@pytest.mark.parametrize("write", [write_npz, write_matlab])
+def test_trials_of_unequal_length_come_from_padded_arrays(tmp_path: Path, write: Callable[..., Path]) -> None:
+    wanted = made()
+    arrays = padded_arrays(wanted)
+    agrees(read_recording(write(tmp_path / "a", arrays)), wanted)
+    turned = arrays | {"spikes": arrays["spikes"].transpose(2, 1, 0)}
+    agrees(read_recording(write(tmp_path / "b", turned), order="unit time trial"), wanted)
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [{"starts": STARTS}, {"starts": STARTS + 1}, {"lengths": LENGTHS}, {"trial": np.repeat([7, 3, 9], LENGTHS)}],
+)
+def test_one_long_session_is_cut_where_the_file_says(tmp_path: Path, periods: dict[str, np.ndarray]) -> None:
+    wanted = made()
+    arrays = {
+        "activity": wanted.activity,
+        "place": wanted.coordinate("place").values,
+        "angle": np.array([0.1, 2.0, 4.0]),
+    }
+    path = write_npz(tmp_path / "a", arrays | periods | {"labels": np.array([1, 0, 1]), "bin_size": np.array([0.05])})
+    agrees(read_recording(path), wanted)
+    np.testing.assert_array_equal(read_recording(write_npz(tmp_path / "b", arrays), periods=5).starts, [0, 5, 10])
+
+
+def test_coordinates_of_several_columns_and_padding(tmp_path: Path) -> None:
+    wanted = made()
+    hand = np.random.default_rng(1).standard_normal((12, 2))
+    path = write_npz(tmp_path / "a", {"activity": wanted.activity, "hand": hand, "starts": STARTS})
+    found = read_recording(path)
+    np.testing.assert_array_equal(np.stack([found.coordinate(f"hand_{k}").values for k in (1, 2)], -1), hand)
+    theta = found.theta(("hand_1",))
+    assert theta.shape == (3, 5, 1)
+    assert np.isnan(theta[1, 3:]).all()
+    assert wanted.theta(("angle",)).tolist() == [[0.1], [2.0], [4.0]]
+
+
+def test_what_is_not_plain_is_asked_for_with_what_the_file_holds(tmp_path: Path, refused: Any) -> None:
+    path = write_npz(tmp_path / "a", {"x": np.ones((9, 3)), "y": np.ones((9, 2))})
+    with refused("Name it with `activity`; it holds: x (9, 3), y (9, 2)"):
+        read_recording(path)
+    with refused("'z' (`coordinates`)"):
+        read_recording(path, activity="x", coordinates=("z",))
+    with refused("`order` must hold the words time unit"):
+        read_recording(path, activity="x", order="unit trial")
+    with refused("needs `polar`, whose jumps are looked at, and `labels` of every bin"):
+        read_recording(path, activity="x", periods="seams")
+    with refused("'y' (`periods`) is neither where trials begin"):
+        read_recording(path, activity="x", periods="y")
+    with refused("pickled Python objects"):
+        read_recording(write_npz(tmp_path / "b", {"x": np.array([{}, []], object)}))
+
+
+def external(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["activity"] = h5py.ExternalLink("other.h5", "/secret")
+
+
+def outside(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("activity", (4, 2), "f8", external=[(str(path.with_name("secret")), 0, 64)])
+
+
+def virtual(path: Path) -> None:
+    layout = h5py.VirtualLayout((4, 2), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "secret", (4, 2))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("activity", layout)
+
+
+def bomb(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("activity", (10**6, 10**4), "f8", chunks=(1000, 100), compression="gzip")
+
+
+def large_chunk(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("activity", (2, 2), "f8", chunks=(10**4, 10**4), maxshape=(None, None), compression="gzip")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (external, "'activity' is a link to another file, which is not followed"),
+        (outside, "the numbers of 'activity' lie in another file, which is not opened"),
+        (virtual, "the numbers of 'activity' lie in another file, which is not opened"),
+        (bomb, "'activity' would unpack to more than 64 times the file"),
+        (large_chunk, "'activity' would unpack to more than 64 times the file"),
+    ],
+)
+def test_files_that_point_elsewhere_or_unpack_without_end_are_refused(
+    tmp_path: Path, refused: Any, write: Callable[[Path], None], message: str
+) -> None:
+    (tmp_path / "secret").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["secret"] = np.ones((4, 2))
+    write(tmp_path / "a.h5")
+    with refused(message):
+        read_recording(tmp_path / "a.h5")
+
+
+def test_a_group_inside_itself_ends(tmp_path: Path, refused: Any) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("a")["b"] = file
+        file["a/x"] = np.ones((4, 2))
+    assert read_recording(tmp_path / "a.h5", activity="a/x").activity.shape == (4, 2)
+    with refused("holds: a/x (4, 2)"):
+        read_recording(tmp_path / "a.h5")
