@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
+from recurvature.lenses.superposition.masks import MaskRadii
 from recurvature.lenses.superposition.models import Weights, check_delay, directions, projections
 from recurvature.lenses.superposition.stationary import balanced_directions
 from recurvature.tasks.recall import SUPERPOSITION
@@ -96,6 +97,11 @@ class Geometry(AbstractResult):
     load: float
     """(k + 1) times the number of stored features over the number of units; above 1 is superposition."""
     delay: int
+    mask_radius: Float[Values, " mask"] = eqx.field(default_factory=lambda: np.empty(0))
+    """Of a relu recurrence, the spectral radius of its Jacobian under every set of active units that was met, the most
+    frequent first (`mask_radii`, docs eq. S.77); empty where no masks are given."""
+    mask_share: Float[Values, " mask"] = eqx.field(default_factory=lambda: np.empty(0))
+    """The share of steps with each."""
 
     @property
     def tail(self) -> Float[np.ndarray, " o"]:
@@ -146,15 +152,17 @@ def geometry_of(
     projection: Float[Array, "age o d"] | Float[np.ndarray, "age o d"],
     direction: Float[Array, "age n d"] | Float[np.ndarray, "age n d"],
     delay: int,
+    *,
+    masks: MaskRadii | None = None,
 ) -> Geometry:
-    """The geometry of given projections and directions by age: no eigenvalues.
+    """The geometry of given projections and directions by age: no eigenvalues but those of `masks`, if they are given.
 
     The covariance under which directions interfere is that of white input over the ages given (docs eq. S.61).
     """
     a, w = np.asarray(projection, float), np.asarray(direction, float)
     check_delay(delay)
     check_shape("direction", w, (len(a), None, a.shape[2]))
-    return _geometry(a, w, delay, np.full(a.shape[1], np.nan), np.empty(0), _projector(_columns(w)))
+    return _geometry(a, w, delay, np.full(a.shape[1], np.nan), np.empty(0), _projector(_columns(w)), masks)
 
 
 def _default_ages(delay: int, radius: float) -> int:
@@ -197,6 +205,7 @@ def _geometry(
     mean_angle: Float[np.ndarray, " o"],
     eigenvalues: np.ndarray,
     inner: np.ndarray | None,
+    masks: MaskRadii | None = None,
 ) -> Geometry:
     if len(a) < delay + 2 or a.shape[1] > a.shape[2]:
         raise InputError(
@@ -237,6 +246,8 @@ def _geometry(
         effective_dimension=_effective(_columns(w[: delay + 1])),
         load=(delay + 1) * float((stored > _STORED).sum()) / w.shape[1],
         delay=delay,
+        mask_radius=np.empty(0) if masks is None else np.asarray(masks.radius),
+        mask_share=np.empty(0) if masks is None else np.asarray(masks.share),
     )
 
 

@@ -15,6 +15,7 @@ from recurvature._errors import InputError, check_count, check_kind, check_posit
 from recurvature._precision import cast, float_dtype
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.geometry import Geometry, geometry_of
+from recurvature.lenses.superposition.masks import MaskRadii
 from recurvature.systems.base import AbstractFlow, AbstractMap, Network
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
 from recurvature.systems.simulate import step_times
@@ -61,14 +62,17 @@ class FeatureDirections(AbstractResult):
         columns = np.moveaxis(np.asarray(self.direction), 1, 0).reshape(self.direction.shape[1], -1)
         return columns.T @ columns
 
-    def geometry(self, delay: int, *, amplitude: float | None = None) -> Geometry:
-        """The geometry of the directions; with `amplitude`, that of the projections of pulses of this size."""
+    def geometry(self, delay: int, *, amplitude: float | None = None, masks: MaskRadii | None = None) -> Geometry:
+        """The geometry of the directions; with `amplitude`, that of the projections of pulses of this size.
+
+        `masks` are those of a relu recurrence (`mask_radii`), to be kept with it.
+        """
         if amplitude is None:
-            return geometry_of(np.asarray(self.projection), np.asarray(self.direction), delay)
+            return geometry_of(np.asarray(self.projection), np.asarray(self.direction), delay, masks=masks)
         found = np.flatnonzero(np.asarray(self.amplitude) == amplitude)
         if not len(found):
             raise InputError(f"`amplitude` must be one of {np.asarray(self.amplitude).tolist()}; got {amplitude}.")
-        return geometry_of(np.asarray(self.pulse)[found[0]], np.asarray(self.direction), delay)
+        return geometry_of(np.asarray(self.pulse)[found[0]], np.asarray(self.direction), delay, masks=masks)
 
 
 def past_inputs(features: int, ages: int, *, dt: float = 1.0) -> PulsedInputs:
