@@ -29,6 +29,11 @@ from recurvature.lenses.latent.drift import gains as gains
 from recurvature.lenses.latent.drift import groups_kept as groups_kept
 from recurvature.lenses.latent.drift_sweep import DriftSweep as DriftSweep
 from recurvature.lenses.latent.drift_sweep import drift_sweep as drift_sweep
+from recurvature.lenses.latent.encodings import AutoencoderConsistency as AutoencoderConsistency
+from recurvature.lenses.latent.encodings import AutoencoderFlow as AutoencoderFlow
+from recurvature.lenses.latent.encodings import EncodedFlow as EncodedFlow
+from recurvature.lenses.latent.encodings import autoencoder_consistency as autoencoder_consistency
+from recurvature.lenses.latent.encodings import encoded_velocity as encoded_velocity
 from recurvature.lenses.latent.error_laws import GROWTH_STATUS as GROWTH_STATUS
 from recurvature.lenses.latent.error_laws import GrowthRate as GrowthRate
 from recurvature.lenses.latent.error_laws import SampledErrors as SampledErrors
@@ -50,6 +55,12 @@ from recurvature.lenses.latent.limits import GaussianFlow as GaussianFlow
 from recurvature.lenses.latent.limits import SmoothedFlow as SmoothedFlow
 from recurvature.lenses.latent.limits import drift_limit as drift_limit
 from recurvature.lenses.latent.limits import gaussian_limit as gaussian_limit
+from recurvature.lenses.latent.linear_embedding import MODES_STATUS as MODES_STATUS
+from recurvature.lenses.latent.linear_embedding import EmbeddedRates as EmbeddedRates
+from recurvature.lenses.latent.linear_embedding import LinearModes as LinearModes
+from recurvature.lenses.latent.linear_embedding import embedded_rates as embedded_rates
+from recurvature.lenses.latent.linear_embedding import linear_modes as linear_modes
+from recurvature.lenses.latent.linear_embedding import linear_rates as linear_rates
 from recurvature.lenses.latent.memories import bit_memory as bit_memory
 from recurvature.lenses.latent.memories import line_memory as line_memory
 from recurvature.lenses.latent.perturbation import PerturbationResponse as PerturbationResponse
