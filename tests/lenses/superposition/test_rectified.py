@@ -9,13 +9,17 @@ from tests.lenses.superposition.conftest import every_sequence, random_weights, 
 
 from recurvature._errors import InputError
 from recurvature.lenses.superposition import (
+    AbstractAmplitude,
     Levels,
     Uniform,
+    normal_loss,
     order_one,
     order_two,
     projections,
+    recall_loss,
     recall_network,
     sampled_loss,
+    sparse,
     sparse_polynomial,
 )
 from recurvature.lenses.superposition.rectified import _cross, _square
@@ -144,3 +148,26 @@ def test_a_network_that_speaks_unasked_cannot_be_sampled_so(getkey):
         sparse_polynomial(network, steps=30, delay=1)
     with pytest.raises(InputError, match="`amplitude` must be `Levels`"):
         sparse_polynomial(network, steps=3, delay=1, amplitude=Uniform())
+
+
+class Cauchy(AbstractAmplitude):
+    """What has draws and no moments."""
+
+    mean = float("nan")
+    squares = (float("inf"), float("inf"))
+
+    def quantile(self, chance):
+        return jnp.tan(jnp.pi * (chance - 0.5))
+
+
+def test_amplitudes_without_moments_have_no_loss(getkey):
+    network, a = recall_network(random_weights(0, 2, 1)), jnp.ones((3, 1, 1))
+    for ask in (
+        lambda u: sparse(0.1, amplitude=u),
+        lambda u: recall_loss(0.1, amplitude=u),
+        lambda u: sampled_loss(network, steps=4, delay=1, density=0.1, amplitude=u, key=getkey()),
+        lambda u: order_one(a, 1, amplitude=u),
+        lambda u: normal_loss(a, 1, 0.1, amplitude=u),
+    ):
+        with pytest.raises(InputError, match="`amplitude` needs a finite mean and a finite square above 0; Cauchy has"):
+            ask(Cauchy())

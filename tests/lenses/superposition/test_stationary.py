@@ -95,3 +95,5 @@ def test_unstable_recurrences_have_no_stationary_state():
     for ask in (memory_capacity, lambda w, x: optimal_readout(w, x, white(), 1)):
         with pytest.raises(InputError, match=r"spectral radius 1\.1; a stationary loss needs one below 1"):
             ask(weights.recurrent, weights.inputs)
+    with pytest.raises(InputError, match=r"spectral radius 1\.1; a stationary loss needs one below 1"):
+        stationary_loss(weights, white(), 1)

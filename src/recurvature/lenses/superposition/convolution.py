@@ -14,7 +14,13 @@ from recurvature._errors import InputError, NumericalError, check_choice, check_
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.geometry import silent_share
 from recurvature.lenses.superposition.models import check_delay
-from recurvature.lenses.superposition.statistics import AbstractAmplitude, Levels, Uniform, check_density
+from recurvature.lenses.superposition.statistics import (
+    AbstractAmplitude,
+    Levels,
+    Uniform,
+    amplitude_with_moments,
+    check_density,
+)
 from recurvature.tasks.recall import SUPERPOSITION
 
 TURN = {"dense": 85.0, "sparse": 270.0}
@@ -35,7 +41,7 @@ def rectified_loss(
     points, and the error falls with their square (docs eq. S.72, S.73). `amplitude` is `Uniform()` from 0 to 1 unless
     given, or any `Uniform` or `Levels`.
     """
-    a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
+    a, u = np.asarray(response, float), amplitude_with_moments(amplitude)
     check_shape("response", a, (None,))
     check_delay(delay, len(a))
     check_density(density)
@@ -162,7 +168,7 @@ def spiral_optimum(
     begin = np.array([0.8 if branch == "dense" else 0.55, TURN[branch], 0.9, 0.0])
     if start is not None:
         begin = start.parameters
-    u = Uniform() if amplitude is None else amplitude
+    u = amplitude_with_moments(amplitude)
     silence = density * u.square
 
     def lost(free: Float[np.ndarray, " parameter"]) -> float:

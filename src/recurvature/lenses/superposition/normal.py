@@ -12,7 +12,12 @@ from jaxtyping import Array, Float
 
 from recurvature.lenses.superposition.convolution import amplitude_nodes
 from recurvature.lenses.superposition.linear_loss import impulse_target
-from recurvature.lenses.superposition.statistics import AbstractAmplitude, Uniform, importances, sparse
+from recurvature.lenses.superposition.statistics import (
+    AbstractAmplitude,
+    amplitude_with_moments,
+    importances,
+    sparse,
+)
 
 
 def rectified_normal(mean: Float[Array, "*shape"], std: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -50,7 +55,7 @@ def normal_loss(
 
     Raises `InputError` where the delay leaves nothing to recall, or outputs and features differ in number.
     """
-    u = Uniform() if amplitude is None else amplitude
+    u = amplitude_with_moments(amplitude)
     target, statistics = impulse_target(delay, projections.shape, projections.dtype), sparse(density, amplitude=u)
     values, chances = amplitude_nodes(u)
     # open with the values of the amplitude, or closed

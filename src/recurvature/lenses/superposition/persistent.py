@@ -16,7 +16,7 @@ from recurvature.lenses.superposition.stationary import check_stable, lyapunov, 
 from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
     Statistics,
-    Uniform,
+    amplitude_with_moments,
     check_density,
     importances,
 )
@@ -69,7 +69,7 @@ def persistent_gates(
     check_count(features=features)
     if not memory >= 0:
         raise InputError(f"`memory` of a gate must be at least 0; got {memory!r}.")
-    u, unit = Uniform() if amplitude is None else amplitude, jnp.eye(features)
+    u, unit = amplitude_with_moments(amplitude), jnp.eye(features)
     variance = u.square - u.mean**2
     slow = density * (1 - density) * u.mean**2
     return Persistent(jnp.full(features, density * u.mean), density * variance * unit, slow * unit, memory)

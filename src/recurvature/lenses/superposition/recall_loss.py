@@ -21,7 +21,7 @@ from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
     Levels,
     Statistics,
-    Uniform,
+    amplitude_with_moments,
     check_density,
     gated,
     importances,
@@ -188,7 +188,7 @@ def recall_loss(
         raise InputError(f"`delays` must hold two or more different delays, at most one for each trial; got {delays}.")
     for delay in delays:
         check_delay(delay, steps)
-    u = Uniform() if amplitude is None else amplitude
+    u = amplitude_with_moments(amplitude)
     weight = importances(importance, features)
     return RecallLoss(jnp.asarray(density, float), weight, u, steps, trials, stationary, shared_gate, tuple(delays))
 

@@ -18,6 +18,7 @@ from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
     Levels,
     Uniform,
+    amplitude_with_moments,
     check_density,
     gated,
     importances,
@@ -156,7 +157,7 @@ def sampled_loss(
     check_count(steps=steps, trials=trials)
     check_delay(delay, steps)
     check_density(density)
-    d, u = network.system.input_size, Uniform() if amplitude is None else amplitude
+    d, u = network.system.input_size, amplitude_with_moments(amplitude)
     weight = importances(importance, network.readout.output_size, float_dtype(network))
     if float(_errors_of(network, jnp.zeros((1, steps, d), weight.dtype), delay, weight)[0]) != 0:
         raise InputError("`network` gives outputs without any input, so empty trials cannot be left out of the sample.")
@@ -183,7 +184,7 @@ def order_one(
     Amplitudes of at least 0 make negative projections free: the interference-free half-space. Holds for the pulse
     responses of relu recurrences if amplitudes are positive. Differentiable.
     """
-    u = Uniform() if amplitude is None else amplitude
+    u = amplitude_with_moments(amplitude)
     ages, outputs, features = projections.shape
     check_delay(delay, ages)
     own = jnp.zeros((ages, outputs, features), bool).at[delay].set(jnp.eye(outputs, features, dtype=bool))
@@ -208,7 +209,7 @@ def order_two(
     `response` holds the projections of one feature by age, or those (age, output, feature) of several with gates of
     their own. `amplitude` is `Uniform()` from 0 to 1, for which the pairs have a closed form, or `Levels`.
     """
-    a, u = np.asarray(response, float), Uniform() if amplitude is None else amplitude
+    a, u = np.asarray(response, float), amplitude_with_moments(amplitude)
     a = a[:, None, None] if a.ndim == 1 else a
     ages, outputs, features = a.shape
     check_delay(delay, ages)

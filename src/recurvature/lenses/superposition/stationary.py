@@ -65,8 +65,11 @@ def stationary_loss(
     r"""The expected loss per step as $T\to\infty$ (docs eq. S.10); differentiable in the weights.
 
     `target` is a delay, or the impulse response (age, output, feature) that is wanted, 0 at all older ages (docs eq.
-    S.66). Finite trials cost $TL_\infty + c + O(T\rho^T)$. Needs a spectral radius below 1: see `check_stable`.
+    S.66). Finite trials cost $TL_\infty + c + O(T\rho^T)$. Raises `InputError` unless the spectral radius is below 1;
+    inside a transformation, where it is not known yet, nothing is checked: see `check_stable`.
     """
+    if not isinstance(weights.recurrent, jax.core.Tracer):
+        check_stable(weights.recurrent)
     outputs, (_, features) = weights.readout.shape[0], weights.inputs.shape
     wanted = wanted_response(target, outputs, features, weights.inputs.dtype)
     weight = importances(importance, outputs, weights.inputs.dtype)

@@ -117,11 +117,12 @@ def sparse(
     r"""The moments of $x_j = B_jU_j$ with $B_j = 1$ of chance `density`, for each feature or for all together.
 
     $m = p\,EU$ and $q = p\,EU^2$; a shared gate makes the covariance of two features $p(1-p)(EU)^2$ (docs eq. S.4).
-    `amplitude` is `Uniform()`, from 0 to 1, unless given. Raises `InputError` unless 0 < density ≤ 1.
+    `amplitude` is `Uniform()`, from 0 to 1, unless given. Raises `InputError` unless 0 < density ≤ 1, and on
+    amplitudes without finite moments.
     """
     check_density(density)
     check_count(features=features)
-    u = Uniform() if amplitude is None else amplitude
+    u = amplitude_with_moments(amplitude)
     between = density * (1 - density) * u.mean**2 if shared_gate else 0.0
     covariance = np.full((features, features), between)
     np.fill_diagonal(covariance, density * u.square - (density * u.mean) ** 2)
@@ -132,6 +133,18 @@ def white(features: int = 1) -> Statistics:
     """Features of mean 0 and variance 1, uncorrelated."""
     check_count(features=features)
     return Statistics(jnp.zeros(features), jnp.eye(features))
+
+
+def amplitude_with_moments(amplitude: AbstractAmplitude | None) -> AbstractAmplitude:
+    """`amplitude`, `Uniform()` for none. Raises `InputError` unless EU and EU² are finite and EU² is above 0."""
+    if amplitude is None:
+        return Uniform()
+    if not (np.isfinite([amplitude.mean, *amplitude.squares]).all() and amplitude.square > 0):
+        raise InputError(
+            f"`amplitude` needs a finite mean and a finite square above 0; {type(amplitude).__name__} has mean "
+            f"{amplitude.mean:g} and square {amplitude.square:g}. Losses are averages of squares: bound the amplitudes."
+        )
+    return amplitude
 
 
 def check_density(density: float) -> None:
