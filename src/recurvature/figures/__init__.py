@@ -40,6 +40,7 @@ from recurvature.figures.superposition.matrices import projections_by_age as pro
 from recurvature.figures.superposition.phases import phase_diagram as phase_diagram
 from recurvature.figures.tasks import outputs as outputs
 from recurvature.figures.tasks import psychometric as psychometric
+from recurvature.figures.tasks import trial as trial
 from recurvature.figures.warping.checks import dimension_map as dimension_map
 from recurvature.figures.warping.checks import step_size as step_size
 from recurvature.figures.warping.comparisons import comparison as comparison
@@ -55,6 +56,8 @@ from recurvature.figures.warping.geodesics import distance_matrices as distance_
 from recurvature.figures.warping.geodesics import geodesics as geodesics
 from recurvature.figures.warping.maps import ellipses as ellipses
 from recurvature.figures.warping.maps import metric_maps as metric_maps
+from recurvature.figures.warping.recorded import recorded_intervals as recorded_intervals
+from recurvature.figures.warping.recorded import recorded_sheet as recorded_sheet
 from recurvature.figures.warping.shape import barcode as barcode
 from recurvature.figures.warping.shape import persistence_diagram as persistence_diagram
 from recurvature.figures.warping.sheets import warped_grid as warped_grid

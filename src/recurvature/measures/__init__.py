@@ -1,5 +1,7 @@
 """Measures: arrays in, numbers out. What can be said of a cloud of points or a table of distances, whatever made it."""
 
+from recurvature.measures.crossed import MeanGeometry as MeanGeometry
+from recurvature.measures.crossed import mean_geometry as mean_geometry
 from recurvature.measures.decoders import DECODERS as DECODERS
 from recurvature.measures.decoders import DECODING_STATUS as DECODING_STATUS
 from recurvature.measures.decoders import Decoding as Decoding

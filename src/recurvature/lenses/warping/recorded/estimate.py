@@ -15,6 +15,8 @@ Method = Literal["smooth", "local"]
 METHODS = {"smooth": "harmonics and polynomials", "local": "local cubic polynomials"}
 DEGREE = 3
 """Of local polynomials, whose bandwidth is chosen for lines: what smoothing leaves is of a higher order."""
+BINS_PER_FUNCTION = 4
+"""Bins without which an expansion is not made finer: each half has half of them."""
 FEWEST = 4
 """Trials near a point without which an expansion says nothing of it."""
 
@@ -59,7 +61,8 @@ def choose(
 ) -> tuple[float, float]:
     """The order or bandwidth, one for all times, and the share of trials left out that the best one explains.
 
-    Of an expansion, one order more than predicts best: its tangents are then freer of smoothing than of noise.
+    Of an expansion, two orders more than predicts best (one would add nothing to activity that is odd or even around
+    the circle), so that its tangents are freer of smoothing than of noise; fewer where bins are few.
     """
     tried: tuple[float, ...] = smooth.ORDERS if method == "smooth" else local.WIDTHS
     if given is not None:
@@ -81,8 +84,11 @@ def choose(
         raise InputError(
             f"{len(np.unique(slices[0].trial))} trials are too few for a fit over {len(coordinates)} coordinate(s)."
         )
-    further = 1 if method == "smooth" and given is None else 0
-    return float(tried[best] + further), float(1 - errors[best])
+    chosen = tried[best]
+    for _ in range(2 if method == "smooth" and given is None else 0):
+        functions = smooth.expansion(slices[0].theta[:1], int(chosen) + 1, coordinates)[0].shape[1]
+        chosen += 1 if functions <= min(len(rows.theta) for rows in slices) / BINS_PER_FUNCTION else 0
+    return float(chosen), float(1 - errors[best])
 
 
 def estimate(rows: Rows, plan: Plan) -> Estimate:
@@ -118,8 +124,13 @@ def _fits(rows: Rows, plan: Plan) -> list[Fit]:
         order = int(plan.smoothness)
         value, slope = smooth.expansion(plan.centres, order, coordinates)
         moments = smooth.moments(rows, order, coordinates, plan.folds)
-        trials = [near(rows, c, local.reach(1 / order, coordinates), coordinates) for c in plan.centres]
-        return [Fit(moments, value, slope, np.array(trials), FEWEST)]
+        # half a wave to either side: further away an expansion continues what it has not seen
+        trials = np.array([near(rows, c, local.reach(0.5 / order, coordinates), coordinates) for c in plan.centres])
+        inside = (
+            smooth.leverage(moments, value)
+            <= smooth.leverage(moments, smooth.expansion(rows.theta, order, coordinates)[0]).max()
+        )
+        return [Fit(moments, value, slope, np.where(inside, trials, 0), FEWEST)]
     widths, fits = local.reach(plan.smoothness, coordinates), []
     slope = local.slopes(widths, DEGREE)[None]
     fewest = 2 * slope.shape[2]

@@ -16,28 +16,22 @@ from recurvature.lenses.warping.recorded.estimate import METHODS, Estimate, Meth
 from recurvature.lenses.warping.recorded.rows import dealt, gathered
 from recurvature.lenses.warping.reference import upper_factors
 from recurvature.lenses.warping.status import BELOW_NOISE, OK, UNSAMPLED
+from recurvature.measures.crossed import CROSSNOBIS
 from recurvature.systems.inputs import Coordinate
 
 FOLDS = (4, 12)
 """Least and most folds."""
 
 
-CROSSNOBIS = Citation(
-    "walther2016reliability",
-    "Walther et al. (2016). Reliability of dissimilarity measures for multi-voxel pattern analysis. NeuroImage 137, "
-    "188-200.",
-    "https://doi.org/10.1016/j.neuroimage.2015.12.012",
-)
-
-
 class RecordedMetric(AbstractMetric, AbstractResult):
     r"""The metric of the mean activity over recorded coordinates, from products over disjoint trials (docs eq. W.59).
 
     `low` and `high` are the ends of the interval of every entry (docs eq. W.60), of `standard_error`; the interval is
-    about noise, and about smoothing only in that the fit is one step less smooth than the one that predicts best.
-    `noise` is the noise floor: what one regression on all trials would have reported too much (docs eq. W.61).
-    `position` is the fitted mean activity. `explained` is the share of the variance of single bins that the fit which
-    predicts best explains in trials left out of it.
+    about noise, and about smoothing only in that the fit is less smooth than the one that predicts best. `noise` is the
+    noise floor: what one regression on all trials would have reported too much (docs eq. W.61). `mean` is the metric
+    averaged over all points but the unsampled ones, with an interval of its own: it is far better known than any one of
+    them. `position` is the fitted mean activity. `explained` is the share of the variance of single bins that the fit
+    which predicts best explains in trials left out of it.
 
     Estimates are unbiased, so they can be negative: `below_noise`, with stretches NaN.
     """
@@ -52,6 +46,9 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     high: Float[Values, "time point i j"]
     standard_error: Float[Values, "time point i j"]
     noise: Float[Values, "time point i j"]
+    mean: Float[Values, "time i j"] = eqx.field(metadata={"units": "activity²/(coordinate²)"})
+    mean_low: Float[Values, "time i j"]
+    mean_high: Float[Values, "time i j"]
     position: Float[Values, "time point n"] = eqx.field(metadata={"units": "activity"})
     stretches: Float[Values, "time point k"]
     log_volume: Float[Values, "time point"]
@@ -109,7 +106,7 @@ def recorded_metric(
     - `theta`: coordinates of each trial (trial, m): a metric at each time. Or of each bin (trial, time, m): one metric,
       all bins together.
     - `coordinates`: their names, ranges, periods: `rc.systems.Coordinate`. Points lie within the ranges.
-    - `method`: `smooth`, an expansion in harmonics and polynomials, its order one above the one that predicts trials
+    - `method`: `smooth`, an expansion in harmonics and polynomials, its order two above the one that predicts trials
       left out best; `local`, cubic polynomials about every point, with the bandwidth at which local lines predict best.
     - `smoothness`: the order or the bandwidth (in units of the ranges) itself.
     - `inner`: as in `metric`.
@@ -164,26 +161,37 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
     """Estimates with their intervals, stretches and status, at all times (docs eq. W.60, W.61)."""
     metric = np.stack([each.product for each in found])
     without = np.stack([each.left_out for each in found], 1)
-    error = np.sqrt((folds - 1) / folds * ((without - without.mean(0)) ** 2).sum(0))
-    reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1) * error
-    known = np.isfinite(metric).all((-1, -2)) & np.isfinite(error).all((-1, -2))
-    usable = np.where(known[..., None, None], metric, -np.eye(metric.shape[-1]))
-    factor = upper_factors(usable, np.dtype(float))
+    known = np.isfinite(metric).all((-1, -2)) & np.isfinite(without).all((0, -1, -2))
+    mask = known[..., None, None]
+    metric, without = np.where(mask, metric, np.nan), np.where(mask, without, np.nan)
+    error = _jackknife(without)
+    reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1)
+    count = np.where(known.any(1), known.sum(1), np.nan)[:, None, None]
+    mean, spread = np.nansum(metric, 1) / count, reach * _jackknife(np.nansum(without, 2) / count)
+    factor = upper_factors(np.where(mask, metric, -np.eye(metric.shape[-1])), np.dtype(float))
     stretches = relative_stretches(factor, np.eye(metric.shape[-1]))
     definite = (stretches > 0).all(-1)
     stretches = np.where(definite[..., None], stretches, np.nan)
-    mask = lambda v: np.where(known[..., None, None], v, np.nan)  # noqa: E731
     return {
-        "metric": mask(metric),
-        "low": mask(metric - reach),
-        "high": mask(metric + reach),
-        "standard_error": mask(error),
-        "noise": mask(np.stack([each.naive for each in found]) - metric),
+        "metric": metric,
+        "low": metric - reach * error,
+        "high": metric + reach * error,
+        "standard_error": error,
+        "noise": np.stack([each.naive for each in found]) - metric,
+        "mean": mean,
+        "mean_low": mean - spread,
+        "mean_high": mean + spread,
         "position": np.stack([each.position for each in found]),
         "stretches": stretches,
         "log_volume": np.log(stretches).sum(-1),
         "status": np.where(known, np.where(definite, OK, BELOW_NOISE), UNSAMPLED).astype(np.int8),
     }
+
+
+def _jackknife(without: Float[np.ndarray, "fold *any"]) -> Float[np.ndarray, "*any"]:
+    """The standard error of an estimate from those that each leave out one fold (docs eq. W.60)."""
+    folds = len(without)
+    return np.sqrt((folds - 1) / folds * ((without - without.mean(0)) ** 2).sum(0))
 
 
 def _checked(

@@ -64,3 +64,8 @@ def prediction_error(rows: Rows, order: int, coordinates: tuple[Coordinate, ...]
         fit = inverse(z[~out].T @ z[~out]) @ (z[~out].T @ y[~out])
         error += float(((y[out] - z[out] @ fit) ** 2).sum())
     return error if np.isfinite(error) else np.inf, float((y**2).sum())
+
+
+def leverage(moments: Moments, values: Float[np.ndarray, "any p"]) -> Float[np.ndarray, " any"]:
+    """The variance of a fit there, in units of that of one bin; above the largest of any bin lies extrapolation."""
+    return np.einsum("gp,pq,gq->g", values, inverse(moments.square.sum(0)), values)
