@@ -233,17 +233,28 @@ def ratio(goal: Goal, times: Mapping[str, Mapping[str, Any]], units: Mapping[str
     medians = np.median(slow[draws], axis=1) / np.median(fast[draws], axis=1)
     value = float(np.median(slow) / np.median(fast))
     noisy = any(t.max() / np.median(t) > NOISY for t in (slow, fast))
-    met = (goal.at_least is None or value >= goal.at_least) and (goal.at_most is None or value <= goal.at_most)
-    bounded = goal.at_least is not None or goal.at_most is not None
+    low, high = (float(q) for q in np.quantile(medians, [0.025, 0.975]))
     return {
         "median": value,
         "min": float((slow / fast).min()),
-        "ci95": [float(q) for q in np.quantile(medians, [0.025, 0.975])],
+        "ci95": [low, high],
         "at_least": goal.at_least,
         "at_most": goal.at_most,
         "noisy": bool(noisy),
-        "verdict": _met(met) if bounded and (met or not noisy) else ("noisy" if bounded else "no goal"),
+        "verdict": _verdict(goal, low, value, high, noisy),
     }
+
+
+def _verdict(goal: Goal, low: float, value: float, high: float, noisy: bool) -> str:
+    """What the median says, unless noise leaves it open: then the whole interval has to lie on one side."""
+    least, most = goal.at_least or -np.inf, goal.at_most or np.inf
+    if not np.isfinite([least, most]).any():
+        return "no goal"
+    if not noisy:
+        return _met(least <= value <= most)
+    if high < least or low > most:
+        return "missed"
+    return "met" if low >= least and high <= most else "noisy"
 
 
 def _met(met: bool) -> str:
