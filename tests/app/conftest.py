@@ -5,9 +5,10 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,3 +132,38 @@ def foreign(shared_folder: Path) -> Path:
     folder = made_once(shared_folder / "foreign", make)
     assert (folder / "error.txt").read_text() == ""
     return folder / "look"
+
+
+REQUIRED = os.environ.get("RECURVATURE_REQUIRE_BROWSER") == "1"
+
+
+@pytest.fixture(scope="session")
+def driver_of() -> Iterator[Callable[..., Any]]:
+    """Opens a file in headless Chromium at a width and colour scheme."""
+    browser, helper = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or helper is None:
+        if REQUIRED:
+            pytest.fail("RECURVATURE_REQUIRE_BROWSER=1, but chromium or chromedriver is not installed")
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium chromium-driver)")
+    selenium = pytest.importorskip("selenium.webdriver")
+    options = selenium.ChromeOptions()
+    options.binary_location = browser
+    for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
+        options.add_argument(switch)
+    for switch in ("--disable-background-networking", "--disable-component-update", "--disable-sync"):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options=options, service=selenium.ChromeService(helper))
+    try:
+        yield lambda path, width, scheme: _open(driver, path, width, scheme)
+    finally:
+        driver.quit()
+
+
+def _open(driver: Any, path: Path, width: int, scheme: str) -> Any:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    driver.get(path.as_uri())
+    return driver

@@ -11,7 +11,7 @@ import recurvature as rc
 from recurvature._progress import silent
 from recurvature.app import pipeline
 from recurvature.app.lenses import dynamics, latent, moments, overlaps, settling, superposition
-from recurvature.app.page import Facts, Notice, Picture, Points, Section, Table
+from recurvature.app.page import Facts, Live, Notice, Picture, Points, Section, Table
 from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
 from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
 from recurvature.tasks.base import AbstractTask
@@ -32,7 +32,7 @@ def low_rank(rank: int = 1, size: int = 24, gain: float = 2.0) -> Network:
 
 
 def all_said(section: Section) -> str:
-    return " ".join(str(block) for block in section.blocks if not isinstance(block, Picture))
+    return " ".join(str(block) for block in section.blocks if not isinstance(block, Picture | Live))
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,9 @@ def test_the_latent_unit_of_a_low_rank_network_is_its_own() -> None:
     assert found["readout_outside"] < 1e-12
     assert seen.headline == "2 latent variables carry what it computes."
     (section,) = seen.sections
-    # the flow of two variables, and tuning curves
-    assert sum(isinstance(block, Picture) for block in section.blocks) == 2
+    # the flow of two variables, to play with, and tuning curves
+    assert [type(block) for block in section.blocks[:2]] == [Live, Picture]
+    assert section.finding == seen.headline
     assert "nothing is left out" in all_said(section)
     points = seen.results["latent-points"]
     assert isinstance(points, rc.dynamics.FixedPoints)

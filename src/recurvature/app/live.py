@@ -67,7 +67,7 @@ def sheet(result: warping.Sheet, manifold: AbstractInputManifold, still: Picture
         "output": _output(np.asarray(result.outputs, np.float64)[..., 0], result.outputs.shape[-1]),
     }
     caption = (
-        "The grid of inputs as the network sees it, moment by moment, in the three principal components shared by all of "
+        "The grid of inputs as the network sees it, moment by moment, in three principal components shared by all of "
         "them; their shares of the variance are given below. A line follows the point under the pointer back in time."
     )
     return Live("sheet", data, still, caption)
@@ -107,7 +107,7 @@ def plane(
     rows = []
     for k, slide in enumerate(slides):
         row = {"title": slide.title, "name": slide.name, "values": few(slide.values), "fields": fields[k]}
-        row["points"] = [[[*few((x, y)), kind] for x, y, kind in points] for points in slide.points]
+        row["points"] = [[[*few(np.array([x, y])), kind] for x, y, kind in points] for points in slide.points]
         rows.append(row | ({"outputs": outputs[k]} if known else {}))
     axes = [{"name": f"κ{'₁₂'[k]}", "low": float(low), "high": float(high)} for k, (low, high) in enumerate(extent)]
     reach = unit * STEPS
@@ -121,7 +121,7 @@ def plane(
         "output": {"name": "output", "scale": unit, "low": -reach, "high": reach} if known else None,
     }
     caption = (
-        "The flow of the two latent variables while an input is held, with the curves on which either of them rests and "
+        "The flow of the two latent variables while an input is held, with the curves on which one of them rests, and "
         "their fixed points. Behind it, in orange for negative and blue for positive, what is put out there."
     )
     return Live("plane", data, still, caption)

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from recurvature import figures
+from recurvature.app import live
 from recurvature.app.lenses.geometry import Geometry, moments
-from recurvature.app.page import Picture
+from recurvature.app.page import Live, Picture
 from recurvature.app.reading import plain
 from recurvature.app.report import picture
 from recurvature.app.subject import Performance
@@ -76,12 +77,12 @@ def performance(task: AbstractTask, done: Performance) -> list[Picture]:
     return [shown, picture(root(panels), caption, "Psychometric curves")]
 
 
-def geometry(look: Geometry) -> list[Picture]:
-    """The pictures of one view."""
-    drawn = [_maps(look), _curves(look), _sheet(look)]
-    if len(look.state.coordinates) == 2:
-        drawn.insert(2, _profiles(look))
-    return [*drawn, _attribution(look), _checks(look)]
+def geometry(look: Geometry) -> list[Picture | Live]:
+    """The pictures of one view: the sheet first, to be turned where it is a curve or a surface."""
+    still, turns = _sheet(look), look.state.grid and len(look.state.coordinates) <= live.MOST_COORDINATES
+    shown = live.sheet(look.sheet, look.view.manifold, still, look.view.title) if turns else still
+    profiles = [_profiles(look)] if len(look.state.coordinates) == 2 else []
+    return [shown, _maps(look), _curves(look), *profiles, _attribution(look)]
 
 
 def _times(look: Geometry) -> tuple[float, ...]:
@@ -154,7 +155,8 @@ def _attribution(look: Geometry) -> Picture:
 
 
 @styled
-def _checks(look: Geometry) -> Picture:
+def checks(look: Geometry) -> Picture:
+    """What the metric of one view is checked by."""
     phases = look.view.phases or None
     if look.step_size is None:
         return picture(

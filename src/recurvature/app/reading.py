@@ -14,6 +14,9 @@ from recurvature.lenses import warping
 EVEN = 1.1
 """Two stretches within this factor of each other are called even."""
 
+LEARNED = 0.9
+"""Share of right answers below which a task is not learned well."""
+
 
 def plain(name: str) -> str:
     """A coordinate's name as words."""
@@ -35,7 +38,7 @@ def performance(done: Performance) -> str:
         f"{percent(done.accuracy)} of {done.answered:,} random trials that have an answer were answered right "
         f"(95{THIN}% interval {percent(low)} to {percent(high)})."
     )
-    if done.accuracy < 0.9:
+    if done.accuracy < LEARNED:
         text += " This network has not learned the task well: read its geometry as that of an unfinished solution."
     return text
 
@@ -207,6 +210,18 @@ def step_size(result: warping.StepSizeCheck) -> str:
         f"Halving the step of {number(result.dt)} τ changes the metric at the end by {percent(change)} (median; "
         f"at most {percent(worst)}): {verdict}."
     )
+
+
+def trust(looks: list[Geometry]) -> str:
+    """How far to believe the metrics of all views, in one sentence."""
+    if not looks:
+        return ""
+    regular = np.mean([shares(look.state.status).get("ok", 0.0) for look in looks])
+    text = f"{percent(float(regular))} of metrics are regular"
+    worst = [
+        float(np.asarray(c.relative_change)[-1].max()) for c in (each.step_size for each in looks) if c is not None
+    ]
+    return f"{text}{f', and half the step changes them by at most {percent(max(worst))}' if worst else ''}."
 
 
 def headline(looks: list[Geometry]) -> str:

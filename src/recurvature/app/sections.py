@@ -17,7 +17,6 @@ from recurvature.app.page import (
     Section,
     Table,
     Text,
-    number,
     percent,
     span,
 )

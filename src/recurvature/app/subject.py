@@ -9,12 +9,12 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError, check_count, check_positive, unknown
 from recurvature._result import AbstractResult
-from recurvature.app.page import Notice, Section
+from recurvature.app.page import Block, Notice, Section
 from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 from recurvature.tasks.base import AbstractTask, Phases, Trials
 
-LENSES = ("warping", "dynamics", "latent", "superposition", "overlaps")
+LENSES = ("dynamics", "latent", "warping", "superposition", "overlaps")
 """Names that `--lens` takes, in the order of the report."""
 
 
@@ -91,18 +91,26 @@ class Subject:
     probe: Probe
     options: Options
     performance: Performance | None = None
+    course: AbstractResult | None = None
+    """How its overlaps went through training, where that was watched."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What one lens came to: parts of the report, numbers for run.json, results to store, a sentence for the top."""
+    """What one lens came to: parts of the report, numbers for run.json, results to store, a sentence for the top.
+
+    `checks` go into the last section of the report, and `trust` is their sum in one sentence.
+    """
 
     sections: tuple[Section, ...]
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
     results: dict[str, AbstractResult] = dataclasses.field(default_factory=dict)
     headline: str = ""
+    checks: tuple[Block, ...] = ()
+    trust: str = ""
 
 
 def nothing(name: str, title: str, why: str) -> Seen:
     """What a lens that does not apply leaves in the report: the reason."""
-    return Seen((Section(name, title, (Notice("Left out:", why),)),), {name: {"left_out": why}})
+    section = Section(name, title, (Notice("Left out:", why),), "It is left out here.")
+    return Seen((section,), {name: {"left_out": why}})

@@ -17,9 +17,11 @@ from recurvature.app.pipeline import build_network, find_task, perform
 from recurvature.app.subject import Performance
 from recurvature.io.checkpoint import load_checkpoint, save_checkpoint
 from recurvature.io.specs import TrainSpec
+from recurvature.lenses import overlaps
 from recurvature.systems.base import Network
 from recurvature.tasks.base import AbstractTask
-from recurvature.training import Fit, fit, fit_ensemble, seed_keys
+from recurvature.training import Fit, TrainingState, fit, fit_ensemble, network_at, seed_keys
+from recurvature.training.run import OnBlock
 
 TRIALS = 1000
 """Trials for the accuracy after training."""
@@ -107,15 +109,24 @@ def network_of(spec: TrainSpec, task: AbstractTask, key: Any) -> Network:
 
 
 def run_training(
-    spec: TrainSpec, *, report: Report, checkpoint: Path | None = None, resume: bool = False, **options: Any
+    spec: TrainSpec,
+    *,
+    report: Report,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    watch: OnBlock | None = None,
+    **options: Any,
 ) -> Trained:
-    """Train what `spec` asks for; save to `checkpoint` after every block, `resume` from it if it exists."""
+    """Train what `spec` asks for; save to `checkpoint` after every block, `resume` from it if it exists.
+
+    `watch` sees the state of the run after every block, where there is no checkpoint.
+    """
     task = task_of(spec)
     network_of(spec, task, rc.key(0))  # faults of the spec show before any work
     state = load_checkpoint(checkpoint) if resume and checkpoint is not None and checkpoint.exists() else None
     options |= {"steps": spec.steps, "batch": spec.batch, "report": report, "resume": state}
     options.setdefault("learning_rate", spec.learning_rate)
-    options["on_block"] = None if checkpoint is None else lambda now: save_checkpoint(now, checkpoint)
+    options["on_block"] = watch if checkpoint is None else lambda now: save_checkpoint(now, checkpoint)
     # one seed trains exactly as it would among others: seeds name networks, however many are trained at once
     root = rc.key(0)
     if spec.seeds == 1:
@@ -130,6 +141,35 @@ def run_training(
             checkpoint.unlink(missing_ok=True)  # this run has ended: there is nothing to go on from
         raise NumericalError(f"training ended {done.status}: the loss overflowed. Try a smaller --learning-rate.", done)
     return Trained(task, done, spec, 0 if state is None else state.step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """A network, and the states that its training went through."""
+
+    trained: Trained
+    states: list[TrainingState]
+
+    def course(self) -> overlaps.UnitLearning | None:
+        """The overlaps through training, in the number type of theory; None where they do not describe the network."""
+        spec, history = self.trained.spec, self.trained.fit.history
+        start = network_of(spec, self.trained.task, seed_keys(rc.key(0), spec.seed)[0])
+        networks = [start, *(network_at(start, state) for state in self.states)]
+        count = np.array([0, *(state.step for state in self.states)])
+        loss = np.asarray(history.loss, float)
+        try:
+            # the loss of a step is measured before it
+            at = np.minimum(count, len(loss) - 1)
+            return overlaps.watched([rc.cast(each, float) for each in networks], count=count, loss=loss[at])
+        except InputError:
+            return None
+
+
+def watch_training(spec: TrainSpec, *, report: Report, **options: Any) -> Watched:
+    """Train one network as `run_training` does, and keep its state after every block."""
+    states: list[TrainingState] = []
+    trained = run_training(spec, report=report, watch=states.append, **options)
+    return Watched(trained, states)
 
 
 def _workers(seeds: int) -> int:

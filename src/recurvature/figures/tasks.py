@@ -18,6 +18,8 @@ from recurvature.figures.style import (
     FULL,
     GREY,
     INK,
+    MAGNITUDE,
+    SIGNED,
     TRACES,
     coordinate_axis,
     dress,
@@ -95,6 +97,65 @@ def outputs(
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return list(grid.flat)
+
+
+MOST_CHANNELS = 6
+"""Input channels up to which each has a line; of more there is a map."""
+
+
+@look
+def trial(
+    trials: Trials,
+    task: AbstractTask,
+    figure: FigureBase | None = None,
+    *,
+    examples: Sequence[int] = (0,),
+    run: Run | None = None,
+    titles: Sequence[str] | None = None,
+) -> list[Axes]:
+    """What a trial is: above, its inputs over time; below, its targets where the loss counts, and outputs of a `run`.
+
+    A column to each of the trials numbered in `examples`, under its title. More than six inputs are a map of channels.
+    Raises `InputError` where titles, outputs or numbers of trials do not belong together.
+    """
+    if titles is not None and len(titles) != len(examples):
+        raise InputError(f"`titles` must name each of {len(examples)} examples; got {len(titles)}.")
+    if not examples or not all(0 <= k < len(trials.mask) for k in examples):
+        raise InputError(f"`examples` must number some of {len(trials.mask)} trials; got {tuple(examples)}.")
+    values = np.full(trials.targets.shape, np.nan) if run is None else _matching(run, trials, None)[0]
+    count = len(examples)
+    figure = new_figure(figure, width=min(FULL, 3.2 * count + 0.9), height=3.2)
+    grid = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
+    time = np.arange(1, values.shape[1] + 1) * task.dt
+    for column, k in enumerate(examples):
+        _channels(grid[0, column], time, np.asarray(trials.inputs, np.float64)[k], legend=column == count - 1)
+        dress(grid[1, column])
+        for row in range(values.shape[-1]):
+            _trial(grid[1, column], time, values[k, :, row], trials, k, row, COORDINATES[row % len(COORDINATES)])
+        time_axis(grid[1, column], time)
+        mark_phases(grid[1, column], _counted(trials, [k], time, task.dt), named=False)
+        if titles is not None:
+            grid[0, column].set_title(words(titles[column]))
+    grid[0, 0].set_ylabel("input" if trials.inputs.shape[-1] <= MOST_CHANNELS else "input channel")
+    grid[1, 0].set_ylabel("output" if run is not None else "target")
+    return list(grid.flat)
+
+
+def _channels(ax: Axes, time: Float[np.ndarray, " time"], inputs: Float[np.ndarray, "time d"], *, legend: bool) -> None:
+    dress(ax)
+    count = inputs.shape[1]
+    if count > MOST_CHANNELS:
+        top = float(np.abs(inputs).max()) or 1.0
+        signed = inputs.min() < 0
+        span = {"vmin": -top if signed else 0.0, "vmax": top, "cmap": SIGNED if signed else MAGNITUDE}
+        edges = (float(time[0] - (time[1] - time[0] if len(time) > 1 else 1)), float(time[-1]))
+        ax.imshow(inputs.T, aspect="auto", origin="lower", extent=(*edges, 0.5, count + 0.5), **span)
+        return
+    for channel in range(count):
+        name = f"input {channel + 1}" if count > 1 else "input"
+        ax.plot(time, inputs[:, channel], color=COORDINATES[channel], linewidth=1.0, label=name)
+    if legend:
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _matching(run: Run, trials: Trials, groups: Labels) -> tuple[Float[np.ndarray, "trial time o"], list[Any]]:

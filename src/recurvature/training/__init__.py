@@ -5,6 +5,7 @@ from recurvature.training.activity import sample_activity as sample_activity
 from recurvature.training.alpha_scan import AlphaScan as AlphaScan
 from recurvature.training.alpha_scan import scan_alpha as scan_alpha
 from recurvature.training.checkpoint import TrainingState as TrainingState
+from recurvature.training.checkpoint import network_at as network_at
 from recurvature.training.cornn import OneStepFit as OneStepFit
 from recurvature.training.cornn import OneStepReport as OneStepReport
 from recurvature.training.cornn import cornn as cornn
@@ -26,4 +27,5 @@ from recurvature.training.population import fit_population as fit_population
 from recurvature.training.readout import refit_readout as refit_readout
 from recurvature.training.two_step import TwoStepFit as TwoStepFit
 from recurvature.training.two_step import TwoStepReport as TwoStepReport
+from recurvature.training.two_step import adam_without_self_connections as adam_without_self_connections
 from recurvature.training.two_step import two_step as two_step

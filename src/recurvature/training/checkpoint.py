@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from recurvature._errors import InputError
+from recurvature.systems.base import Network
 from recurvature.training.descent import Progression
 from recurvature.training.spec import check_same
 
@@ -64,6 +65,26 @@ def unpack(state: TrainingState, like: Progression, spec: dict[str, Any]) -> tup
         _array(state, STATUS, like.status),
     )
     return now, _rows(state, np.shape(now.step))
+
+
+def network_at(network: Network, state: TrainingState) -> Network:
+    """`network` with the parameters that it had at `state`; what does not learn stays as it is.
+
+    Raises `InputError` where `state` is of another network.
+    """
+    learnt = {name for name in state.arrays if name.startswith(PARAMETERS)}
+
+    def fill(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = PARAMETERS + path_name(path)
+        if name not in learnt:
+            return leaf
+        learnt.remove(name)
+        return _array(state, name, leaf)
+
+    filled = jax.tree_util.tree_map_with_path(fill, network)
+    if learnt:
+        raise InputError(f"this checkpoint is of another network: it has {min(learnt)}.")
+    return filled
 
 
 def _rows(state: TrainingState, lead: tuple[int, ...]) -> dict[str, np.ndarray]:

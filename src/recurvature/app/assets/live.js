@@ -39,6 +39,11 @@ function words(value, digits = 3) {
   return String(Number(value.toPrecision(digits))).replace("-", "−");
 }
 
+// To a hundredth of a range of values, or somewhat finer.
+function within(value, span) {
+  return words(Number(value.toFixed(Math.min(Math.max(2 - Math.floor(Math.log10(span)), 0), 12))));
+}
+
 // An element with attributes and children; text is never read as HTML.
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

@@ -227,12 +227,9 @@ VIEWS.plane = (figure, data) => {
       return;
     }
     const end = path(view.cursor).at(-1);
-    const parts = [
-      `from (${view.cursor.map((x) => words(x, 2)).join(", ")})`,
-      `at first ${words(Math.hypot(...change), 2)} per ${data.unit}`,
-      `to (${end.map((x) => words(x, 2)).join(", ")})`,
-    ];
-    if (data.output) parts.push(`where the ${data.output.name} is ${words(output(end), 2)}`);
+    const spot = (position) => position.map((x, k) => within(x, [across, up][k].high - [across, up][k].low)).join(", ");
+    const parts = [`from (${spot(view.cursor)})`, `at first ${words(Math.hypot(...change), 2)} per ${data.unit}`, `to (${spot(end)})`];
+    if (data.output) parts.push(`where the ${data.output.name} is ${within(output(end), data.output.high)}`);
     box.said.textContent = parts.join(", ");
   }
 

@@ -19,21 +19,41 @@ ROUNDING = 10
 
 def curvature_section(looks: list[Geometry]) -> Section:
     """How far each image of the inputs is from a flat sheet that was only stretched."""
-    blocks: list[Block] = [
-        Text(
-            "A sheet of rubber can be stretched unevenly and stay flat. Gaussian curvature K says where the image of "
-            "the inputs is not flat: positive as on a sphere, negative as on a saddle. It does not depend on how "
-            "inputs are measured, and a sheet that is only rolled up has none."
-        )
-    ]
+    blocks: list[Block] = []
+    introduction = Text(
+        "A sheet of rubber can be stretched unevenly and stay flat. Gaussian curvature K says where the image of "
+        "the inputs is not flat: positive as on a sphere, negative as on a saddle. It does not depend on how "
+        "inputs are measured, and a sheet that is only rolled up has none."
+    )
     for look in looks:
         blocks.append(Heading(look.view.title[:1].upper() + look.view.title[1:]))
         if look.curvature is None:
             blocks.append(Notice("Left out:", look.uncurved))
             continue
-        blocks.append(Points(tuple(reading(look.curvature))))
         blocks.append(_map(look, look.curvature))
-    return Section("curvature", "Is it curved", tuple(blocks))
+        if introduction not in blocks:
+            blocks.append(introduction)
+        blocks.append(Points(tuple(reading(look.curvature))))
+    said = "; ".join(f"“{each.view.title}”: {in_short(each.curvature)}" for each in looks if each.curvature)
+    return Section("curvature", "Is it curved", tuple(blocks), f"{said}." if said else "It is left out here.")
+
+
+def in_short(result: warping.Curvature) -> str:
+    """How curved the image is as a whole, or where it is most."""
+    said, total = dict(reading(result)), integral(result)
+    if "In all" in said and total is not None:
+        return f"|K| adds up to {number(total, 2)}, where a flat sheet has 0 and a sphere {number(4 * math.pi)}"
+    return said["How much"].removesuffix(".")
+
+
+def integral(result: warping.Curvature) -> float | None:
+    """The integral of |K| over the image at the last regular time; None where not all of it is regular."""
+    regular = np.asarray(result.status) == OK
+    last = int(np.flatnonzero(regular.any(1))[-1])
+    area = cells(result)[last]
+    if not regular[last].all() or not np.isfinite(area).all():
+        return None
+    return float(np.sum(np.abs(np.asarray(result.gaussian, np.float64)[last]) * area))
 
 
 def _map(look: Geometry, result: warping.Curvature) -> Block:
@@ -57,12 +77,11 @@ def reading(result: warping.Curvature) -> list[tuple[str, str]]:
     if max(-low, high) <= ROUNDING * error:
         return [("How much", f"At {when}, K is zero to rounding ({number(error)}).")]
     said = [("How much", f"At {when}, K runs from {_signed(low)} to {_signed(high)}, per squared unit of the state.")]
-    area = cells(result)[last]
-    if here.all() and np.isfinite(area).all():
-        total = number(float(np.sum(np.abs(gaussian) * area)), 2)
+    total = integral(result)
+    if total is not None:
         sphere = number(4 * math.pi)
-        text = f"The integral of |K| over the image is about {total}: 0 would be a flat sheet, {sphere} a sphere."
-        said.append(("In all", text))
+        text = f"The integral of |K| over the image is about {number(total, 2)}"
+        said.append(("In all", f"{text}: 0 would be a flat sheet, {sphere} a sphere."))
     else:
         said.append(("In all", f"Only {percent(float(here.mean()))} of points are regular: no sum over the image."))
     return said

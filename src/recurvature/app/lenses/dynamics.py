@@ -77,6 +77,8 @@ def see(subject: Subject, report: Report) -> Seen:
         {"dynamics": settling.numbers(found)},
         found.results(),
         settling.headline(points[0]),
+        settling.checks_of(found),
+        settling.trust(found),
     )
 
 

@@ -15,6 +15,9 @@ from recurvature.lenses.warping.status import OK
 from recurvature.systems.base import Euler, Network
 from recurvature.systems.inputs import AbstractInputManifold
 
+FRAMES = 40
+"""Positions through time of which a figure can show every one."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
@@ -60,7 +63,7 @@ def look(network: Network, view: View, *, points: int | None, report: Report) ->
         rates=rates,
         attribution=ask(warping.attribution, "attribution", **time),
         dimension=ask(warping.dimension_check, "dimension check", **time),
-        sheet=ask(warping.sheet, "positions", times=moments(view, state)),
+        sheet=ask(warping.sheet, "positions", times=frames(view, state)),
         step_size=ask(warping.step_size_check, "step-size check", **{**time, "points": 5}) if halved else None,
         ratio=pair and warping.ratio(state, *pair),
         rates_ratio=pair and warping.ratio(rates, *pair),
@@ -100,6 +103,11 @@ def moments(view: View, state: warping.Metric) -> tuple[float, ...]:
     if len(ends) >= 3:
         return tuple(ends)
     return tuple(max(view.duration * share, float(moved[0])) for share in (0.1, 0.3, 0.6, 1.0))
+
+
+def frames(view: View, state: warping.Metric) -> tuple[float, ...]:
+    """Times at which positions are kept: even steps through the whole time, and the moments that are drawn."""
+    return tuple(sorted({*np.linspace(0, view.duration, FRAMES + 1)[1:].tolist(), *moments(view, state)}))
 
 
 def leading_pair(metric: warping.Metric) -> tuple[str, str] | None:

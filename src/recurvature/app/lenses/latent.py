@@ -12,8 +12,9 @@ from recurvature import dynamics
 from recurvature._errors import InputError
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
-from recurvature.app.lenses import latent_section
+from recurvature.app.lenses import latent_plane, latent_section
 from recurvature.app.lenses.moments import held_inputs
+from recurvature.app.live import Slide
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import latent
 from recurvature.lenses.latent.unit import LatentUnit
@@ -45,6 +46,8 @@ class Unit:
     """In the plane of two variables; None for any other number."""
     at: Float[np.ndarray, "point i"] | None
     """Where the fixed points stand in it."""
+    slides: tuple[Slide, ...]
+    """The flow while one input is held at several values; none for any other number of variables."""
     trials: bool
     """Whether trials of a task were run, and not constant inputs."""
 
@@ -99,6 +102,7 @@ def unit_of(subject: Subject) -> Unit:
         readout=None if linear is None else latent.readout_equivalence(unit, np.asarray(linear.weight)),
         flow=flow,
         at=at,
+        slides=() if flow is None else tuple(latent_plane.slides(subject, reduced, flow)),
         trials=isinstance(trials, Trials),
     )
 

@@ -6,7 +6,21 @@ import numpy as np
 
 from recurvature import dynamics, figures
 from recurvature.app import pictures
-from recurvature.app.page import Block, Fact, Facts, Notice, Picture, Points, Section, Table, Text, number, percent
+from recurvature.app.lenses import latent_plane
+from recurvature.app.page import (
+    Block,
+    Fact,
+    Facts,
+    Live,
+    Notice,
+    Picture,
+    Points,
+    Section,
+    Table,
+    Text,
+    number,
+    percent,
+)
 from recurvature.app.report import picture
 from recurvature.lenses.latent import EXTRACTION_STATUS
 
@@ -24,7 +38,9 @@ INTRODUCTION = (
 
 def section(found: "Unit") -> Section:
     """All that is said of a latent unit."""
-    blocks: list[Block] = [Text(INTRODUCTION), Facts(facts(found)), Points(tuple(sentences(found)))]
+    blocks: list[Block] = [*_pictures(found), Text(INTRODUCTION), Facts(facts(found)), Points(tuple(sentences(found)))]
+    if len(found.extraction.candidate) > 1:
+        blocks.append(_candidates(found))
     if found.extraction.status != EXTRACTION_STATUS.index("ok"):
         why = (
             f"no rank that was tried does what the network does (states R² of {number(found.extraction.least_r2)}"
@@ -32,10 +48,8 @@ def section(found: "Unit") -> Section:
             f"follows is about the nearest, rank {found.extraction.rank}."
         )
         blocks.append(Notice("Careful:", why))
-    if len(found.extraction.candidate) > 1:
-        blocks.append(_candidates(found))
-    blocks += _pictures(found)
-    return Section("latent", TITLE, tuple(blocks))
+    said = headline(found) or f"No few variables carry it: the nearest unit has {found.extraction.rank}."
+    return Section("latent", TITLE, tuple(blocks), said)
 
 
 def facts(found: "Unit") -> tuple[Fact, ...]:
@@ -144,15 +158,17 @@ def _candidates(found: "Unit") -> Table:
     return Table(header, tuple(rows), "What a unit of each rank does when it runs by itself")
 
 
-def _pictures(found: "Unit") -> list[Picture]:
-    shown = []
-    if len(found.extraction.candidate) > 1:
-        panels = figures.extraction(found.extraction)
-        shown.append(picture(pictures.root(panels), "How strong each direction is, and what a unit keeps.", "Ranks"))
+def _pictures(found: "Unit") -> list[Picture | Live]:
+    shown: list[Picture | Live] = []
     if found.flow is not None:
         axes = figures.flow(found.flow, points=found.points, at=found.at)
         caption = "The flow of the two latent variables without input, and their fixed points."
-        shown.append(picture(pictures.root(axes), caption, "Latent flow"))
+        still = picture(pictures.root(axes), caption, "Latent flow")
+        plane = latent_plane.live_plane(found.slides, found.flow, still)
+        shown.append(still if plane is None else plane)
+    if len(found.extraction.candidate) > 1:
+        panels = figures.extraction(found.extraction)
+        shown.append(picture(pictures.root(panels), "How strong each direction is, and what a unit keeps.", "Ranks"))
     caption = "Rates of six units at rest along the first latent variable, the others at 0: their tuning curves."
     shown.append(picture(pictures.root(figures.tuning(found.tuning)), caption, "Tuning curves"))
     return shown

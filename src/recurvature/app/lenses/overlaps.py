@@ -15,11 +15,13 @@ from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import overlaps
 from recurvature.lenses.overlaps import STATUS
 
-TITLE = "What learning leaves unseen"
+TITLE = "How it learned"
 LARGEST_LOSS = 0.3
 """A recurrence of which a low rank leaves out more than this share is not described by its overlaps."""
 MOST_VECTORS = 4
 """Vectors up to which learning is drawn, and the directions that it can reach are counted."""
+MOST_LINES = 8
+"""Overlaps that one panel draws through training."""
 MOST_COLUMNS = 12
 """Vectors up to which the whole table of overlaps is printed."""
 
@@ -36,6 +38,8 @@ class Overlapping(NamedTuple):
     table: overlaps.Overlaps
     kept: overlaps.Invariants
     reach: overlaps.Reach | None
+    course: overlaps.UnitLearning | None
+    """Through training, where it was watched."""
 
 
 def see(subject: Subject, report: Report) -> Seen:
@@ -53,12 +57,15 @@ def see(subject: Subject, report: Report) -> Seen:
         )
         return nothing("overlaps", TITLE, why)
     reach = overlaps.reach(table, regime=_regime(table)) if table.layout.size <= MOST_VECTORS else None
-    found = Overlapping(table, overlaps.invariants(table), reach)
+    course = subject.course if isinstance(subject.course, overlaps.UnitLearning) else None
+    found = Overlapping(table, overlaps.invariants(table), reach, course)
     results: dict[str, AbstractResult] = {"overlaps": table, "overlaps-invariants": found.kept}
     if reach is not None:
         results["overlaps-reach"] = reach
+    if course is not None:
+        results["overlaps-course"] = course
     report(Progress("overlaps", 1, 1))
-    return Seen((section(found),), {"overlaps": numbers(found)}, results)
+    return Seen((section(found),), {"overlaps": numbers(found)}, results, "", checks_of(table))
 
 
 def _regime(table: overlaps.Overlaps) -> Any:
@@ -68,15 +75,80 @@ def _regime(table: overlaps.Overlaps) -> Any:
 def section(found: Overlapping) -> Section:
     """All that is said of overlaps."""
     table = found.table
-    blocks: list[Block] = [Text(INTRODUCTION), Facts(facts(found)), Points(tuple(sentences(found)))]
+    blocks: list[Block] = [] if found.course is None else [*_course(found.course, _regime(table))]
+    if table.layout.size <= MOST_VECTORS:
+        blocks.append(_velocities(table))
+    blocks += [Text(INTRODUCTION), Facts(facts(found)), Points(tuple(sentences(found)))]
+    blocks.append(_matrix(table) if table.layout.size <= MOST_COLUMNS else _largest(table))
+    blocks.append(_invariants(found.kept))
     if table.residual > 0:
         kept = f"rank {table.rank} was kept, which leaves out {percent(table.residual)} of the norm of the recurrence."
         blocks.append(Notice("Careful:", kept))
-    blocks.append(_matrix(table) if table.layout.size <= MOST_COLUMNS else _largest(table))
-    if table.layout.size <= MOST_VECTORS:
-        blocks.append(_velocities(table))
-    blocks.append(_invariants(found.kept))
-    return Section("overlaps", TITLE, tuple(blocks))
+    if found.course is None:
+        why = "a file of weights says how training ended, not how it went; the demo shows it for a network of its own."
+        blocks.append(Notice("Left out:", f"how it learned: {why}"))
+    else:
+        why = "Adam divides every gradient by its own size, unit by unit, and overlaps alone do not know these."
+        blocks.append(Notice("Left out:", f"a forecast of its learning: {why}"))
+    return Section("overlaps", TITLE, tuple(blocks), in_short(found))
+
+
+def in_short(found: Overlapping) -> str:
+    """What the loss does not see, and what became of it, in one sentence."""
+    seen, every = int(found.table.visible.sum()), len(found.table.names)
+    text = f"Of {every} overlaps that make up this network the loss sees {seen}"
+    if found.course is None:
+        return f"{text}; the other {every - seen} are free to differ between networks that do the same."
+    moved, shown = _moved(found.course, _regime(found.table))
+    return (
+        f"{text}; training moved the other {every - seen} all the same, by {number(moved)} ({number(shown)} the seen)."
+    )
+
+
+def _moved(course: overlaps.UnitLearning, regime: Any) -> tuple[float, float]:
+    """The root mean square change through training of overlaps that the loss does not see, and of those it does."""
+    pairs = overlaps.to_pairs(np.asarray(course.matrix, float)[[0, -1]], course.layout)
+    square = (pairs[1] - pairs[0]) ** 2
+    seen = course.layout.visible(regime)
+    return float(np.sqrt(square[~seen].mean())), float(np.sqrt(square[seen].mean()))
+
+
+def _course(course: overlaps.UnitLearning, regime: Any) -> list[Block]:
+    """How overlaps went, and what plain descent would have kept."""
+    panels = figures.overlap_courses(course, regime=regime, most=MOST_LINES)
+    caption = (
+        f"Overlaps through training: at most {MOST_LINES} that the loss sees, those that moved most, and as many that "
+        "it does not see. What it does not see moves all the same, because the gradient of every weight is made of "
+        "other weights."
+    )
+    return [
+        picture(pictures.root(panels), caption, "Overlaps through training"),
+        Points((("What it kept", _kept(course)),)),
+    ]
+
+
+def _kept(course: overlaps.UnitLearning) -> str:
+    """How far the charge moved, and how much of the way overlaps could not know."""
+    charge = np.asarray(overlaps.invariants(course).charge, float)
+    moved = number(float(np.abs(charge - charge[0]).max()))
+    outside = percent(float(np.asarray(course.outside)[-1]))
+    return (
+        f"Gradient flow would keep u·u − v·v; this training moved it by up to {moved}. {outside} of the way that the "
+        "weights went lies outside the span of the vectors it began with. Plain gradient descent would stay inside, "
+        "and overlaps would then say all that happens."
+    )
+
+
+def checks_of(table: overlaps.Overlaps) -> tuple[Block, ...]:
+    """How far overlaps stand for the network."""
+    said = [("Status", f"{STATUS[table.status].replace('_', ' ')}.")]
+    if table.regime == "gaussian":
+        text = (
+            f"Units are nonlinear (φ = {table.phi}): overlaps stand for the network as far as its weights are jointly "
+            "Gaussian over units, which recurvature.overlaps.closure checks."
+        )
+        said.append(("How far to believe", text))
+    return (Points(tuple(said)),)
 
 
 def facts(found: Overlapping) -> tuple[Fact, ...]:
@@ -112,15 +184,6 @@ def sentences(found: Overlapping) -> list[tuple[str, str]]:
     ]
     if found.reach is not None:
         said.append(("Memory of learning", _reach(found.reach)))
-    if table.regime == "gaussian":
-        said.append(
-            (
-                "How far to believe",
-                f"Units are nonlinear (φ = {table.phi}): overlaps stand for the network as far as its weights are "
-                "jointly Gaussian over units, which recurvature.overlaps.closure checks.",
-            )
-        )
-    said.append(("Status", f"{STATUS[table.status].replace('_', ' ')}."))
     return said
 
 

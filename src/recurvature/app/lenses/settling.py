@@ -47,15 +47,34 @@ INTRODUCTION = (
 def section(found: "Settled", subject: Subject) -> Section:
     """All that is said of where a network settles."""
     silent = found.points[0]
-    blocks: list[Block] = [Text(INTRODUCTION), Facts(facts(silent)), Points(tuple(sentences(found, subject)))]
-    blocks.append(_table(found))
-    blocks += _pictures(found)
-    blocks.append(Heading("How they come and go"))
+    blocks: list[Block] = [*_pictures(found), Text(INTRODUCTION), Facts(facts(silent))]
+    blocks += [Points(tuple(sentences(found, subject))), _table(found), Heading("How they come and go")]
     if found.branches is None:
         blocks.append(Notice("Left out:", found.unbranched))
     else:
-        blocks += [Points((("", along(found.branches)),)), _branches(found.branches)]
-    return Section("dynamics", "What it settles into", tuple(blocks))
+        blocks += [_branches(found.branches), Points((("", along(found.branches)),))]
+    return Section("dynamics", "What it settles into", tuple(blocks), headline(silent))
+
+
+def checks_of(found: "Settled") -> tuple[Block, ...]:
+    """Which of the points are proved, and whether some are missing."""
+    text = (
+        f"{_proved(found)} A proof is a ball around the point in which there is exactly one, roundings of float64 "
+        "allowed for. Others have passed the search's test of speed."
+    )
+    complete_ = complete(found.points[0])
+    return (Points((("Proofs", text), ("Were all found", complete_[:1].upper() + complete_[1:]))),)
+
+
+def trust(found: "Settled") -> str:
+    """How far to believe the fixed points, in one sentence."""
+    return _proved(found) if sum(len(p.states) for p in found.points) else ""
+
+
+def _proved(found: "Settled") -> str:
+    every = sum(len(p.states) for p in found.points)
+    count = sum(int(p.proved.sum()) for p in found.points)
+    return f"{'All' if count == every else f'{count} of'} {every} fixed points, over all inputs held, are proved."
 
 
 def facts(points: dynamics.FixedPoints) -> tuple[Fact, ...]:
@@ -73,7 +92,6 @@ def sentences(found: "Settled", subject: Subject) -> list[tuple[str, str]]:
     times = slowest(silent, subject)
     if times:
         said.append(("How fast it forgets", times))
-    said.append(("Were all found", complete(silent)))
     if found.attractor is not None:
         said.append(("Line or ring", attractor(found.attractor)))
     moved = [

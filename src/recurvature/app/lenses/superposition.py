@@ -33,11 +33,12 @@ from recurvature.lenses.superposition import FORGETTING
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.connectivity import Dense
 from recurvature.systems.linear import DiagonalMap, LinearMap
+from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
 from recurvature.systems.simulate import simulate
 from recurvature.tasks import Recall
 
-TITLE = "How it packs its past"
+TITLE = "What it remembers"
 AGES, MOST_DIRECTIONS = 24, 240
 """Steps looked back upon where no task says how many, and the most past inputs in all."""
 HISTORIES = 16
@@ -88,7 +89,7 @@ def see(subject: Subject, report: Report) -> Seen:
     report(Progress("directions of past inputs", 1, 1))
     # a geometry counts features as they are recalled: as many as there are outputs
     fits = network.readout.output_size <= features
-    geometry = _geometry(network, found, (ages - 2) // 2 if delay is None else delay) if fits else None
+    geometry = _geometry(subject, found, (ages - 2) // 2 if delay is None else delay) if fits else None
     clipped = None if geometry is None or delay is None else clipping_of(subject, delay)
     packed = Packed(found, geometry, delay, network.system.state_size, clipped, density_of(subject))
     results: dict[str, Any] = {"superposition-directions": found}
@@ -96,7 +97,8 @@ def see(subject: Subject, report: Report) -> Seen:
         results["superposition-geometry"] = geometry
     if clipped is not None:
         results["superposition-clipping"] = clipped
-    return Seen((section(packed),), {"superposition": numbers(packed)}, results, headline(packed))
+    checks = (Points((("Small or large inputs", _amplitudes(found)),)),)
+    return Seen((section(packed),), {"superposition": numbers(packed)}, results, headline(packed), checks)
 
 
 def before_relu(network: Network) -> Network:
@@ -107,13 +109,17 @@ def before_relu(network: Network) -> Network:
     return eqx.tree_at(lambda net: net.readout, network, LinearReadout(readout.weight, readout.bias))
 
 
-def _geometry(network: Network, found: superposition.FeatureDirections, delay: int) -> superposition.Geometry:
+def _geometry(subject: Subject, found: superposition.FeatureDirections, delay: int) -> superposition.Geometry:
     """Of the weights where the recurrence is linear and dense, with its eigenvalues; otherwise of the directions."""
+    network = subject.network
     system, seen = network.system, before_relu(network).readout
     plain = isinstance(seen, LinearReadout) and seen.bias is None
     if plain and isinstance(system, LinearMap) and isinstance(system.connectivity, Dense):
         return superposition.geometry(superposition.weights_of(network), delay, ages=len(found.age))
-    return found.geometry(delay)
+    masks = None
+    if isinstance(system, PreactivationMap) and system.phi == "relu" and subject.performance is not None:
+        masks = superposition.mask_radii(network, np.asarray(subject.performance.trials.inputs)[:HISTORIES])
+    return found.geometry(delay, masks=masks)
 
 
 def clipping_of(subject: Subject, delay: int) -> superposition.Clipping | None:
@@ -168,17 +174,17 @@ def histories_of(subject: Subject, ages: int) -> Float[np.ndarray, "point age d"
 def section(packed: Packed) -> Section:
     """All that is said of past inputs."""
     found, geometry = packed.directions, packed.geometry
-    blocks: list[Block] = [Text(INTRODUCTION), Facts(facts(packed)), Points(tuple(sentences(packed)))]
-    if packed.delay is not None and geometry is not None:
+    recalls = packed.delay is not None and geometry is not None
+    blocks: list[Block] = [] if geometry is None else [_packing(geometry) if recalls else _interference(geometry)]
+    blocks += [Text(INTRODUCTION), Facts(facts(packed)), Points(tuple(sentences(packed)))]
+    if recalls and geometry is not None:
         blocks.append(_features(geometry))
-        blocks.append(_packing(geometry))
-    elif geometry is not None:
-        blocks.append(_interference(geometry))
-    else:
+    blocks += [Heading("By age"), _by_age(packed)]
+    if geometry is None:
         why = f"{found.projection.shape[1]} outputs of {found.direction.shape[2]} inputs are no recall of inputs."
         blocks.append(Notice("Left out:", f"interference in units of what is recalled: {why}"))
-    blocks += [Heading("By age"), _by_age(packed)]
-    return Section("superposition", TITLE, tuple(blocks))
+    lasting = _lasting(lengths(found), found.dt)
+    return Section("superposition", TITLE, tuple(blocks), headline(packed) or lasting)
 
 
 def lengths(found: superposition.FeatureDirections) -> Float[np.ndarray, " age"]:
@@ -217,6 +223,7 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     if packed.delay is not None and packed.geometry is not None:
         said.append(("How it packs", _regimes(packed.geometry)))
         said += [("Evidence", line) for line in _evidence(packed.geometry, packed.density)]
+        said += [("Masks", line) for line in _masks(packed.geometry)]
     if packed.clipped is not None:
         said.append(("What the relu does", _clips(packed.clipped)))
     spread = float(np.median(np.asarray(found.spread)))
@@ -224,7 +231,6 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     said.append(
         ("One picture or many", f"Directions {kind}: they differ by {number(spread)} of their length (median).")
     )
-    said.append(("Small or large inputs", _amplitudes(found)))
     return said
 
 
@@ -259,6 +265,19 @@ def _evidence(geometry: superposition.Geometry, density: float | None) -> list[s
     if density is not None and known:
         kept.append(superposition.verdict(geometry, density=density)[-1])
     return kept
+
+
+def _masks(geometry: superposition.Geometry) -> list[str]:
+    """What a relu recurrence does to its state under the sets of active units that it runs through."""
+    radius, share = np.asarray(geometry.mask_radius), np.asarray(geometry.mask_share)
+    if not len(radius):
+        return []
+    grows = float(share[radius > 1].sum())
+    return [
+        f"The relu recurrence runs through {len(radius)} sets of active units. The spectral radius of its Jacobian is "
+        f"{number(float(share @ radius))} on average over steps, {number(float(radius.max()))} at most, and above 1 at "
+        f"{percent(grows)} of steps; what grows under one set may end it."
+    ]
 
 
 def _clips(clipped: superposition.Clipping) -> str:

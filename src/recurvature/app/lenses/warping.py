@@ -28,6 +28,13 @@ MOST_COORDINATES = 4
 """Coordinates over which a report looks at a grid: with 5 points along each, 625 points."""
 
 
+INTRODUCTION = (
+    "A small change of an input moves the state by some distance. The metric collects these distances for every input "
+    "and every moment: where it is large, neighbouring inputs are told apart; where it is small, they are treated "
+    "alike. The network runs without noise here, and derivatives are exact."
+)
+
+
 class Warped(NamedTuple):
     """What was looked at, view by view."""
 
@@ -42,36 +49,34 @@ def see(subject: Subject, report: Report) -> Seen:
     seen = [view for view in subject.views if view.manifold.dimension <= MOST_COORDINATES]
     unseen = tuple(view for view in subject.views if view.manifold.dimension > MOST_COORDINATES)
     looks = [look(subject.network, view, points=subject.options.points, report=report) for view in seen]
-    parts = geometry_section(Warped(subject, looks, unseen)), curvature_section(looks), trust_section(looks)
     return Seen(
-        parts,
+        (geometry_section(Warped(subject, looks, unseen)), curvature_section(looks)),
         {"geometry": {each.view.slug: geometry_numbers(each) for each in looks}},
         {f"{each.view.slug}-{name}": r for each in looks for name, r in each.results().items()},
         reading.headline(looks),
+        checks_of(looks),
+        reading.trust(looks),
     )
 
 
 def geometry_section(found: Warped) -> Section:
     """How the network warps each view of its inputs."""
-    blocks: list[Block] = [
-        Text(
-            "A small change of an input moves the state by some distance. The metric collects these distances for "
-            "every input and every moment: where it is large, neighbouring inputs are told apart; where it is small, "
-            "they are treated alike. The network runs without noise here, and derivatives are exact."
-        )
-    ]
-    if found.subject.task is None and found.looks:
-        blocks.append(Notice("No task was named:", _generic(found)))
+    blocks: list[Block] = []
     for each in found.looks:
         blocks.append(Heading(each.view.title[:1].upper() + each.view.title[1:]))
+        blocks += pictures.geometry(each)
+        if each is found.looks[0]:
+            blocks.append(Text(INTRODUCTION))
         blocks.append(Facts(geometry_facts(each)))
         blocks.append(Points(tuple(reading.geometry(each))))
-        blocks += pictures.geometry(each)
         blocks.append(_timetable(each))
+    if found.subject.task is None and found.looks:
+        blocks.append(Notice("No task was named:", _generic(found)))
     for view in found.unseen:
         why = f"“{view.title}” has {view.manifold.dimension} coordinates, too many for a grid. In Python, "
         blocks.append(Notice("Left out:", why + "recurvature.warping takes points that you choose."))
-    return Section("geometry", "How it warps its inputs", tuple(blocks))
+    said = reading.headline(found.looks) or ("" if found.looks else "It is left out here.")
+    return Section("geometry", "How it warps its inputs", tuple(blocks), said)
 
 
 def _generic(found: Warped) -> str:
@@ -162,7 +167,7 @@ def _cell(value: float) -> str:
     return number(float(value)) if np.isfinite(value) else "–"
 
 
-def trust_section(looks: list[Geometry]) -> Section:
+def checks_of(looks: list[Geometry]) -> tuple[Block, ...]:
     """How much of it to believe: masks, the dimension theorem, the step, the number type."""
     blocks: list[Block] = []
     for each in looks:
@@ -171,7 +176,9 @@ def trust_section(looks: list[Geometry]) -> Section:
             blocks.append(
                 Notice("Careful:", f"the inputs jump between steps (t = {jumps}): the network sees each one late.")
             )
-        blocks += [Heading(each.view.title[:1].upper() + each.view.title[1:]), Points(tuple(reading.checks(each)))]
+        name = each.view.title[:1].upper() + each.view.title[1:]
+        said = [(f"{name}: {label.lower()}" if len(looks) > 1 else label, text) for label, text in reading.checks(each)]
+        blocks += [pictures.checks(each), Points(tuple(said))]
     if looks:
         first = looks[0].state
         against = "the mean metric of the inputs" if first.reference == "inputs" else first.reference
@@ -181,6 +188,4 @@ def trust_section(looks: list[Geometry]) -> Section:
                 "medians and means answer different questions and can disagree; each is named where it stands."
             )
         )
-    else:
-        blocks.append(Text("Nothing was computed that would need checking."))
-    return Section("trust", "How much to believe", tuple(blocks))
+    return tuple(blocks)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_count
 from recurvature.figures.style import (
     COORDINATES,
     FULL,
@@ -38,25 +38,38 @@ def overlap_courses(
     figure: FigureBase | None = None,
     *,
     regime: Regime = "linear",
+    most: int | None = None,
 ) -> list[Axes]:
     """Every overlap through training: those that the loss sees in one panel, those that it does not in another.
 
     `learning` is drawn in full lines, and `theory`, if it is given, dashed in black on top of them. `regime` says which
-    overlaps are visible. Phases of a curriculum are shaded. Raises `InputError` where the two are of other vectors.
+    overlaps are visible. Of more than `most` in a panel, those that go farthest are drawn. Phases of a curriculum are
+    shaded. Raises `InputError` where the two are of other vectors.
     """
     if theory is not None and theory.columns != learning.columns:
         raise InputError(f"`theory` is of the vectors {theory.columns}, `learning` of {learning.columns}.")
+    if most is not None:
+        check_count(most=most)
     seen = learning.layout.visible(regime)
     figure = new_figure(figure, width=FULL, height=3.0 + 0.12 * (len(seen) > 12))
     panels = figure.subplots(1, 2, sharex=True)
     for ax, chosen, title in zip(panels, (seen, ~seen), ("visible to the loss", "invisible"), strict=True):
         dress(ax)
-        _lines(ax, learning, theory, chosen)
+        _lines(ax, learning, theory, _farthest(learning, chosen, most))
         ax.set_xlabel(_clock(learning)[1])
         ax.set_ylabel(f"overlap, {title}")
         if isinstance(learning, Curriculum):
             _mark(ax, learning)
     return list(panels)
+
+
+def _farthest(learning: Any, chosen: Bool[np.ndarray, " pair"], most: int | None) -> Bool[np.ndarray, " pair"]:
+    """Of the overlaps `chosen`, the `most` with the widest range of values."""
+    if most is None or chosen.sum() <= most:
+        return chosen
+    width = np.ptp(to_pairs(np.asarray(learning.matrix, np.float64), learning.layout), axis=0)
+    order = np.argsort(-np.where(chosen, np.nan_to_num(width), -1.0), kind="stable")
+    return np.isin(np.arange(len(chosen)), order[:most])
 
 
 def _clock(learning: Any) -> tuple[Float[np.ndarray, " step"], str]:
