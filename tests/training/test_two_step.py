@@ -5,15 +5,19 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.systems import LowRank, Network, leaky_rate
 from recurvature.tasks import FlipFlop
-from recurvature.training import TwoStepFit, two_step
+from recurvature.training import TwoStepFit, adam_without_self_connections, two_step
+from recurvature.training.two_step import without_self_connections
 
 TASK = FlipFlop(bits=1, steps=30, chance=0.1)
 UNITS, SAMPLES = 12, 16
@@ -126,3 +130,28 @@ def test_rates_beyond_one_are_not_scaled_under_a_readout_that_is_not(start: Netw
         two_step(start, TASK, key=rc.key(1), steps=1, tune_steps=1, samples=SAMPLES, max_rank=3)
     assert seen["largest"] > 1
     assert seen["scale"] == 1
+
+
+def test_updates_have_no_diagonal_and_are_adams_elsewhere(start: Network) -> None:
+    bare, rng = without_self_connections(start), np.random.default_rng(0)
+    dense = lambda network: np.asarray(network.system.flow.connectivity.weight)  # noqa: E731
+    off = ~np.eye(UNITS, dtype=bool)
+    np.testing.assert_array_equal(dense(bare), np.where(off, dense(start), 0))
+    parameters = eqx.filter(bare, eqx.is_inexact_array)
+    gradient = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype), parameters)
+    steps = []
+    for make in (optax.adam, adam_without_self_connections):
+        transformation = make(0.1)
+        with jax.numpy_dtype_promotion("standard"):
+            steps.append(transformation.update(gradient, transformation.init(parameters), parameters)[0])
+    np.testing.assert_array_equal(dense(steps[1]), np.where(off, dense(steps[0]), 0))
+    for free, projected in zip(*(jax.tree.leaves(s.system.flow.input_weights) for s in steps), strict=True):
+        np.testing.assert_array_equal(free, projected)
+
+
+@pytest.mark.slow
+def test_a_network_without_self_connections_learns_without(start: Network) -> None:
+    options: dict[str, Any] = {"steps": 150, "tune_steps": 50, "batch": 16, "learning_rate": 1e-2, "rank": 1}
+    found = two_step(start, TASK, key=rc.key(1), samples=SAMPLES, self_connections=False, **options)
+    np.testing.assert_array_equal(np.diag(found.full.system.flow.connectivity.weight), 0)  # type: ignore[attr-defined]
+    assert found.report.accuracy[0] > 0.9

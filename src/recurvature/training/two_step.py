@@ -1,12 +1,14 @@
 """A low-rank network by way of a full-rank one: train, look at its activity, fit that, and train on through time."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+import optax
+from jaxtyping import Array, Float, Int
 
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
@@ -20,6 +22,7 @@ from recurvature.systems.simulate import simulate
 from recurvature.tasks.base import AbstractTask, Trials
 from recurvature.tasks.flipflop import LATENT
 from recurvature.training.activity import rate_flow, sample_activity
+from recurvature.training.checkpoint import path_name
 from recurvature.training.cornn_low_rank import cornn_low_rank
 from recurvature.training.descent import Schedule
 from recurvature.training.fit import fit
@@ -88,6 +91,7 @@ def two_step(
     least_r2: float = 0.9,
     ridge: float = 1e-4,
     bias: bool = False,
+    self_connections: bool = True,
     report: Report = silent,
 ) -> TwoStepFit:
     r"""Train `network` on `task`, and turn it into one of low rank that does the same (docs eq. L.80).
@@ -99,7 +103,9 @@ def two_step(
     one-step fit alone need not keep what the task wants kept. Dinc et al. 2025, arXiv 2502.14337.
 
     The rank is chosen on `samples` other trials than those of the report. `bias`: whether the low-rank network has one;
-    without (as in the paper) a bias that the full-rank network has learnt is left out.
+    without (as in the paper) a bias that the full-rank network has learnt is left out. `self_connections=False`: the
+    full-rank network starts without a diagonal and learns none, by projection of every update, $W_{ii} = 0$ as in the
+    paper; $MN^\top$ has a diagonal whatever it is fitted to.
 
     `network` is an Euler map of a dense tanh rate network. The low-rank network is in float32 as training leaves it.
     Raises `InputError` on other systems and on options that make no sense, `NumericalError` where training diverges.
@@ -109,12 +115,13 @@ def two_step(
         raise InputError("`network` must have dense weights; one of low rank can be trained by `fit` as it is.")
     check_count(samples=samples, max_rank=max_rank)
     trained = fit(
-        network,
+        network if self_connections else without_self_connections(network),
         task,
         steps=steps,
         key=stream(key, "full rank"),
         batch=batch,
         learning_rate=learning_rate,
+        optimiser=optax.adam if self_connections else adam_without_self_connections,
         report=report,
     )
     full = trained.network
@@ -142,6 +149,31 @@ def two_step(
     stages = (full, _cut(full, left, right, chosen), one_step, tuned.network)
     told = _report(probe, stages, scores, strengths, (float(np.mean(step.report.r2)), chosen, status))
     return TwoStepFit(tuned.network, full, one_step, told, (trained, tuned))
+
+
+def without_self_connections(network: Network) -> Network:
+    """The network with $W_{ii} = 0$."""
+    weight = rate_flow(network).connectivity.dense()
+    bare = Dense(weight * (1 - jnp.eye(len(weight), dtype=weight.dtype)))
+    return eqx.tree_at(lambda net: rate_flow(net).connectivity, network, bare)
+
+
+def adam_without_self_connections(learning_rate: Any) -> optax.GradientTransformation:
+    """`optax.adam` under $W_{ii} = 0$: no update of a dense recurrent weight has a diagonal. An `optimiser` for `fit`.
+
+    Adam scales every weight by itself, so that this is what the projected gradient gives.
+    """
+
+    def project(updates: Any, parameters: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(_off_diagonal, updates)
+
+    return optax.chain(optax.adam(learning_rate), optax.stateless(project))
+
+
+def _off_diagonal(path: Any, update: Float[Array, "..."]) -> Float[Array, "..."]:
+    if not path_name(path).endswith("connectivity.weight"):
+        return update
+    return update * (1 - jnp.eye(update.shape[-1], dtype=update.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
