@@ -30,7 +30,16 @@ def test_numbers(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(1.0, "100"), (0.999999, "99.99"), (0.9975, "99.75"), (0.5, "50"), (0.123456, "12.3"), (0.0, "0")],
+    [
+        (1.0, "100"),
+        (0.999999, "99.99"),
+        (0.9975, "99.75"),
+        (0.5, "50"),
+        (0.123456, "12.3"),
+        (0.0, "0"),
+        (1.8, "180"),
+        (25, "2,500"),
+    ],
 )
 def test_a_share_is_all_only_when_it_is_all(fraction: float, text: str) -> None:
     assert percent(fraction) == f"{text}{THIN}%"

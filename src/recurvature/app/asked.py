@@ -55,9 +55,17 @@ def task_section(task: AbstractTask | None, done: Performance | None, probe: Pro
     return Section("task", TITLE, (*drawn, sizes, source), finding)
 
 
+def _examples(done: Performance, groups: list[str]) -> list[int]:
+    """The first trial of each group that has an answer, or the first of all."""
+    counts = np.asarray(done.trials.mask)[:, :, None] != 0
+    answer = (counts & (np.asarray(done.trials.targets) != 0)).any((1, 2))
+    rows = [[k for k, of in enumerate(groups) if of == name] for name in sorted(set(groups))]
+    return [next((k for k in row if answer[k]), row[0]) for row in rows]
+
+
 def _trials(task: AbstractTask, done: Performance) -> Picture:
     groups = pictures.contexts(task, done.trials)
-    chosen = [0] if groups is None else [groups.index(name) for name in sorted(set(groups))]
+    chosen = _examples(done, ["" for _ in done.outputs] if groups is None else groups)
     titles = None if groups is None else [groups[k] for k in chosen]
     axes = figures.trial(done.trials, task, examples=chosen, run=done.outputs, titles=titles)
     several = "A trial of either rule" if len(chosen) == 2 else "One trial"

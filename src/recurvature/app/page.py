@@ -158,9 +158,11 @@ def _superscript(exponent: int) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a percentage; never rounded up to 100."""
+    """A fraction as a percentage; what is less than all is never rounded up to 100."""
     if fraction == 1:
         return f"100{THIN}%"
+    if fraction > 1:
+        return f"{number(fraction * 100)}{THIN}%"
     digits = 4 if fraction > 0.99 else 3
     return f"{min(fraction * 100, 99.99):.{digits}g}{THIN}%"
 

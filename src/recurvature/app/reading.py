@@ -221,7 +221,7 @@ def trust(looks: list[Geometry]) -> str:
     worst = [
         float(np.asarray(c.relative_change)[-1].max()) for c in (each.step_size for each in looks) if c is not None
     ]
-    return f"{text}{f', and half the step changes them by at most {percent(max(worst))}' if worst else ''}."
+    return f"{text}{f', and halving the step changes them by at most {percent(max(worst))}' if worst else ''}."
 
 
 def headline(looks: list[Geometry]) -> str:

@@ -19,11 +19,15 @@ VIEWS.sheet = (figure, data) => {
     return data.position[i] === null ? null : [0, 1, 2].map((k) => data.position[i + k] * data.scale);
   }
 
+  // How far to the side and how far up each moment reaches, whatever the turn about the vertical.
   const reach = data.time.map((_, t) => {
-    let far = 0;
+    const far = [0, 0];
     for (let p = 0; p < count; p += 1) {
       const x = at(t, p);
-      if (x) far = Math.max(far, Math.hypot(...x));
+      if (!x) continue;
+      const side = Math.hypot(x[0], x[1]);
+      far[0] = Math.max(far[0], side);
+      far[1] = Math.max(far[1], Math.abs(x[2]) * Math.cos(start.pitch) + side * Math.sin(start.pitch));
     }
     return far;
   });
@@ -31,8 +35,8 @@ VIEWS.sheet = (figure, data) => {
   // From a position to the screen, and how near it is.
   function lens(size) {
     const [cy, sy, cp, sp] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
-    const far = (view.fit ? reach[view.moment] : Math.max(...reach)) || 1;
-    const scale = (0.44 * Math.min(size.width, size.height) * view.zoom) / far;
+    const [wide, high] = [0, 1].map((k) => (view.fit ? reach[view.moment][k] : Math.max(...reach.map((far) => far[k]))) || 1);
+    const scale = view.zoom * Math.min((0.46 * size.width) / wide, (0.42 * size.height) / high);
     const turn = ([x, y, z]) => {
       const side = x * cy - y * sy;
       const depth = x * sy + y * cy;

@@ -99,23 +99,23 @@ def in_short(found: Overlapping) -> str:
     text = f"Of {every} overlaps that make up this network the loss sees {seen}"
     if found.course is None:
         return f"{text}; the other {every - seen} are free to differ between networks that do the same."
-    moved, shown = _moved(found.course, _regime(found.table))
-    return (
-        f"{text}; training moved the other {every - seen} all the same, by {number(moved)} ({number(shown)} the seen)."
-    )
+    moved, shown = map(number, _moved(found.course, _regime(found.table)))
+    return f"{text}; training moved the other {every - seen} too: by {moved} times their size, the seen by {shown}."
 
 
 def _moved(course: overlaps.UnitLearning, regime: Any) -> tuple[float, float]:
-    """The root mean square change through training of overlaps that the loss does not see, and of those it does."""
-    pairs = overlaps.to_pairs(np.asarray(course.matrix, float)[[0, -1]], course.layout)
-    square = (pairs[1] - pairs[0]) ** 2
+    """How far overlaps that the loss does not see went through training, of their length; and those that it sees."""
+    start, end = overlaps.to_pairs(np.asarray(course.matrix, float)[[0, -1]], course.layout)
     seen = course.layout.visible(regime)
-    return float(np.sqrt(square[~seen].mean())), float(np.sqrt(square[seen].mean()))
+    unseen, shown = (np.linalg.norm((end - start)[k]) / np.linalg.norm(start[k]) for k in (~seen, seen))
+    return float(unseen), float(shown)
 
 
 def _course(course: overlaps.UnitLearning, regime: Any) -> list[Block]:
     """How overlaps went, and what plain descent would have kept."""
     panels = figures.overlap_courses(course, regime=regime, most=MOST_LINES)
+    for panel in panels:  # a readout is longer than all the rest, and would hide it
+        panel.set_yscale("symlog", linthresh=1.0)
     caption = (
         f"Overlaps through training: at most {MOST_LINES} that the loss sees, those that moved most, and as many that "
         "it does not see. What it does not see moves all the same, because the gradient of every weight is made of "
@@ -214,7 +214,7 @@ def _matrix(table: overlaps.Overlaps) -> Table:
     a, b = table.layout.pairs.T
     seen[a, b] = seen[b, a] = visible
     rows = [
-        (name, *(number(float(v)) + ("" if shown else " ○") for v, shown in zip(s[i], seen[i], strict=True)))
+        (name, *(number(float(v)) + ("" if shown else "○") for v, shown in zip(s[i], seen[i], strict=True)))
         for i, name in enumerate(table.columns)
     ]
     caption = "Overlaps a·b/N of all vectors: z output, v read, m input, u written; ○ is unseen by the loss"
