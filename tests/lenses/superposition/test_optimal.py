@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.signal
 from tests.lenses.superposition.conftest import random_weights
 
 import recurvature as rc
@@ -19,6 +21,7 @@ from recurvature.lenses.superposition import (
     stationary_loss,
     white,
 )
+from recurvature.lenses.superposition.optimal import reflections_of
 
 
 def test_every_set_of_reflections_is_a_stable_network_with_a_white_state():
@@ -81,11 +84,44 @@ def test_no_direction_leads_below_the_optimum_and_no_random_network_lies_there()
         assert 1 - (older**2).sum() > found.loss
 
 
-def test_many_starts_find_what_few_miss_at_long_delays():
-    few, many = (optimal_linear(6, 4, starts=starts) for starts in (8, 32))
-    assert few.loss > 0.65
-    # two complex modes with free readouts, searched by their decays and phases, lead to the same number
-    assert many.loss == pytest.approx(0.58687225, abs=1e-7)
+def all_pass(eigenvalues: np.ndarray, delay: int) -> float:
+    """The energy of an all-pass filter with these poles up to the delay (docs eq. S.80)."""
+    poles = np.real(np.poly(eigenvalues))
+    response = scipy.signal.lfilter(poles[::-1], poles, np.eye(1, delay + 1)[0])
+    return float(response @ response)
+
+
+def test_reflections_of_eigenvalues_give_them_back():
+    eigenvalues = np.array([0.9 * np.exp(0.4j), 0.9 * np.exp(-0.4j), 0.6, -0.2, 0.5j, -0.5j])
+    recurrent = np.asarray(balanced_network(jnp.asarray(reflections_of(eigenvalues)))[0])
+    # a polynomial of degree six, and its roots
+    np.testing.assert_allclose(np.poly(np.linalg.eigvals(recurrent)), np.real(np.poly(eigenvalues)), atol=1e-12)
+
+
+@pytest.mark.parametrize(("delay", "size"), [(8, 5), (9, 6)])
+def test_searches_over_eigenvalues_lead_to_the_optimum_and_not_below(delay, size):
+    found = optimal_linear(delay, size, starts=1)
+    eigenvalues = np.linalg.eigvals(np.asarray(found.recurrent))
+    # another formula for the loss; eigenvalues of a matrix of up to six, near the unit circle
+    assert all_pass(eigenvalues, delay) == pytest.approx(found.loss, abs=1e-10)
+    rng, ends = np.random.default_rng(0), []
+
+    def poles(x: np.ndarray) -> np.ndarray:
+        radius, angle = 1 / (1 + np.exp(-x[: (size + 1) // 2])), x[(size + 1) // 2 :]
+        pairs = radius[: size // 2] * np.exp(1j * angle)
+        return np.concatenate([pairs, pairs.conj(), radius[size // 2 :]])
+
+    for _ in range(12):
+        # moduli from 0.73 to 0.95, and low frequencies as often as high ones
+        start = np.concatenate([rng.uniform(1, 3, (size + 1) // 2), rng.uniform(0, np.pi, size // 2)])
+        ends.append(scipy.optimize.minimize(lambda x: all_pass(poles(x), delay), start, options={"gtol": 1e-6}).fun)
+    # slopes by differences are good to 1e-8, and losses flat: to its square over curvatures of a hundredth and more
+    assert min(ends) == pytest.approx(found.loss, abs=1e-8)
+
+
+def test_the_optimum_of_two_complex_modes_is_that_of_their_own_search():
+    # decays, phases and free readouts, searched on their own, lead to this number
+    assert optimal_linear(6, 4, starts=1).loss == pytest.approx(0.58687225, abs=1e-7)
 
 
 def test_with_a_unit_for_each_age_nothing_is_lost():
