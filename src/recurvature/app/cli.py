@@ -29,6 +29,10 @@ Mapping = Annotated[
     Path | None, typer.Option(help="TOML file that says which tensor is what, for a layout of your own.")
 ]
 Net = Annotated[Path, typer.Argument(metavar="NET", help="Network file: .safetensors, .pt, .pth or .npz.")]
+Seen = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="Network (.safetensors, .pt, .pth, .npz) or recording (.npz, .mat, .h5, .nwb)."),
+]
 
 
 def main() -> None:
@@ -127,7 +131,7 @@ def inspect(
 
 @app.command()
 def analyze(
-    net: Net,
+    net: Seen,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and its data.")],
     task: Annotated[str | None, typer.Option(metavar="TASK", help="The task that the network does.")] = None,
     lens: Annotated[
@@ -140,15 +144,47 @@ def analyze(
     trials: Annotated[int, typer.Option(help="Trials for the accuracy.")] = 1000,
     amplitude: Annotated[float, typer.Option(help="Without a task: constant inputs go from -A to A.")] = 1.0,
     duration: Annotated[float, typer.Option(help="Without a task: time to watch, in units of tau.")] = 10.0,
+    activity: Annotated[str | None, typer.Option(metavar="NAME", help="Recording: the array of activity.")] = None,
+    coordinates: Annotated[str | None, typer.Option(metavar="A,B", help="Recording: what it was beside.")] = None,
+    polar: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Recording: a vector, taken as direction and speed.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="NAME", help="Recording: conditions.")] = None,
+    periods: Annotated[
+        str | None, typer.Option(metavar="NAME|N|seams", help="Recording: where trials begin, or bins in each.")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="AXES", help="Recording: order of its axes, such as 'unit time trial'.")
+    ] = None,
+    bin_width: Annotated[float | None, typer.Option(help="Recording: length of a bin in seconds.")] = None,
+    circular: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PERIOD", help="Recording: a coordinate that comes round again.")
+    ] = None,
     seed: Seed = 0,
     force: Force = False,
     json: Json = False,
     no_cache: NoCache = False,
 ) -> None:
-    """Look at any network through the lenses and write DIR/report.html."""
+    """Look at any network, or a recording, through the lenses and write DIR/report.html."""
     run = begin("analyze", json, force, no_cache)
-    from recurvature.app import commands
+    from recurvature.app import commands, observing
     from recurvature.app.subject import Options, Probe, lenses_of
+
+    choices = observing.choices_of(
+        activity=activity,
+        coordinates=coordinates,
+        polar=polar,
+        labels=labels,
+        periods=periods,
+        order=order,
+        bin_width=bin_width,
+        circular=circular,
+        points=points,
+        seed=seed,
+    )
+    if observing.is_recording(net, choices):
+        observing.analyze_recording(run, net, out, choices)
+        return
 
     options = Options(lenses_of(lens), points, trials, seed)
     probe = Probe(amplitude, duration)

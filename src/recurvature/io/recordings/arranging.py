@@ -62,13 +62,21 @@ def _known(tables: Tables, names: tuple[str, ...]) -> str | None:
     return next((spelt[name] for name in names if name in spelt), None)
 
 
-def _activity(path: Path, tables: Tables) -> str:
+def has_activity(tables: Tables) -> bool:
+    """Whether some array is plainly the activity of a recording."""
+    return _found_activity(tables) is not None
+
+
+def _found_activity(tables: Tables) -> str | None:
     named = _known(tables, ACTIVITY)
     solid = [name for name, table in tables.items() if len(table.shape) == 3]
-    if named is not None:
-        return named
-    if len(solid) == 1:
-        return solid[0]
+    return named if named is not None else solid[0] if len(solid) == 1 else None
+
+
+def _activity(path: Path, tables: Tables) -> str:
+    found = _found_activity(tables)
+    if found is not None:
+        return found
     raise InputError(f"{path}: no array is plainly the activity. Name it with `activity`; it holds: {listed(tables)}.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from recurvature._errors import InputError
 from recurvature.io.importers.npz import read_npz
 from recurvature.io.opening import content, decoding, read_bytes
-from recurvature.io.recordings.arranging import Asked, arranged
+from recurvature.io.recordings.arranging import Asked, arranged, has_activity
 from recurvature.io.recordings.hdf5 import hdf5_tables, opened
 from recurvature.io.recordings.matlab import matlab_tables
 from recurvature.io.recordings.recording import Recording
@@ -103,3 +103,18 @@ def _tables(path: Path, head: bytes) -> Iterator[Tables]:
         raise InputError(
             f"{path} holds {content(head)}, not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb. Save it so."
         )
+
+
+def looks_recorded(path: str | Path) -> bool:
+    """Whether a file holds a recording and no network, as far as its format and the names of its arrays say."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    head = _head(path)
+    if not head.startswith(b"PK"):
+        return _is_hdf5(head) or head.startswith(b"MATLAB 5.0")
+    # a PyTorch file is a zip archive too
+    try:
+        return has_activity({name: Table(a.shape, lambda a=a: a) for name, a in read_npz(path).items()})  # type: ignore[misc]
+    except InputError:
+        return False
