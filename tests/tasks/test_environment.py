@@ -1,5 +1,6 @@
 """Environments of NeuroGym: their trials arrive whole, and a network learns them."""
 
+import importlib.util
 import re
 from typing import Any
 
@@ -85,8 +86,8 @@ def test_drawn_trials_are_recorded_ones_in_single_precision() -> None:
 def test_one_key_gives_one_set_of_trials_and_another_key_another() -> None:
     first, same = made("GoNogo-v0"), made("GoNogo-v0")
     np.testing.assert_array_equal(first.observations, same.observations)
-    noisy = [from_environment(NAMES[0], key=rc.key(k), trials=FEW).observations for k in (0, 1)]
-    assert not np.array_equal(*noisy)
+    noisy, other = (from_environment(NAMES[0], key=rc.key(k), trials=FEW).observations for k in (0, 1))
+    assert not np.array_equal(noisy, other)
 
 
 def test_times_are_in_units_of_tau() -> None:
@@ -170,7 +171,7 @@ def test_other_objects_wrappers_and_options_without_a_name_are_refused() -> None
 
 
 def test_without_neurogym_the_way_to_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'recurvature\[neurogym\]'"):
         made(NAMES[0])
 
@@ -183,7 +184,7 @@ def test_a_network_learns_to_decide_and_is_tested_on_other_trials() -> None:
     net = rc.systems.gru(8, inputs=task.input_size, outputs=task.output_size, dt=task.dt, key=rc.key(3))
 
     def accuracy(network: rc.systems.Network) -> float:
-        return task.accuracy(rc.systems.simulate(network, other.inputs).outputs, other)
+        return task.accuracy(jnp.asarray(rc.systems.simulate(network, other.inputs).outputs), other)
 
     fit = rc.training.fit(net, task, steps=150, batch=32, learning_rate=2e-2, key=rc.key(4))
     # the evidence of five steps is 0.128 or more, its noise 0.05 a step and channel: an ideal observer is right in

@@ -8,7 +8,6 @@ import abc
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import ShapedArray
@@ -68,7 +67,7 @@ def _batch(arguments: Any) -> tuple[int, ...]:
 
 
 def _compute(function: AbstractHostFunction, *arguments: Any) -> np.ndarray:
-    """All rows in one call. No function of JAX is called: it might wait for the program that waits for this."""
+    """All rows in one call, without a call of JAX."""
     batch = _batch(arguments)
     rows = [np.broadcast_to(np.asarray(a), (*batch, a.shape[-1])).reshape(-1, a.shape[-1]) for a in arguments]
     values = function(*(np.asarray(row, np.float64) for row in rows))
@@ -85,9 +84,15 @@ def _abstract(*arguments: Any, function: AbstractHostFunction) -> ShapedArray:
     return ShapedArray((*_batch(arguments), function.size), arguments[0].dtype)
 
 
-def _compiled(*arguments: Array, function: AbstractHostFunction) -> Array:
-    value = jax.ShapeDtypeStruct((*_batch(arguments), function.size), arguments[0].dtype)
-    return jax.pure_callback(lambda *args: _compute(function, *args), value, *arguments)
+def _compiled(context: Any, *operands: Any, function: AbstractHostFunction) -> Any:
+    """The call inside a compiled program.
+
+    It is given NumPy arrays. `jax.pure_callback` would first hand them to a device, which waits for a thread of the
+    pool in which this call runs: on few cores and large batches, for ever.
+    """
+    call = lambda *arguments: (_compute(function, *arguments),)  # noqa: E731
+    shapes = context.avals_in, context.avals_out
+    return mlir.emit_python_callback(context, call, None, list(operands), *shapes, has_side_effect=False)[0]
 
 
 def _batched(arguments: Any, axes: Any, *, function: AbstractHostFunction) -> tuple[Array, int]:
@@ -112,7 +117,7 @@ def _pulled(cotangent: Any, *arguments: Any, function: AbstractHostFunction) -> 
     return [None] * len(known) + [whole.sum(repeated, keepdims=True).astype(last.aval.dtype)]
 
 
-mlir.register_lowering(_host_p, mlir.lower_fun(_compiled, multiple_results=False))
+mlir.register_lowering(_host_p, _compiled)
 batching.primitive_batchers[_host_p] = _batched
 ad.primitive_jvps[_host_p] = _pushed
 ad.primitive_transposes[_host_p] = _pulled

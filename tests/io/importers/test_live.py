@@ -118,7 +118,7 @@ def test_the_gradient_through_a_rollout(pair: Pair) -> None:
     both(pair, lambda net: jax.jit(jax.grad(lambda x, u: loss(net.system, x, u), (0, 1)))(at(net)[0], drive))
 
 
-class Own(torch.nn.Module):  # type: ignore[misc, name-defined]
+class Own(torch.nn.Module):
     """A cell that cannot be converted, called its own way, with dropout, which evaluation switches off."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def test_a_module_of_ones_own_is_copied_and_left_as_it_is() -> None:
     np.testing.assert_array_equal(net.system.step(jnp.asarray(x), jnp.asarray(u)), before)  # type: ignore[attr-defined]
 
 
-class Counting(torch.nn.Module):  # type: ignore[misc, name-defined]
+class Counting(torch.nn.Module):
     """A module that keeps what it has seen."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class Counting(torch.nn.Module):  # type: ignore[misc, name-defined]
         return 0.5 * state
 
 
-class Floor(torch.autograd.Function):  # type: ignore[misc, name-defined]
+class Floor(torch.autograd.Function):
     """A step function with the slope of a line: a surrogate gradient."""
 
     generate_vmap_rule = True
@@ -217,7 +217,7 @@ def test_misuse_names_the_cure() -> None:
     with pytest.raises(InputError, match="`step`, `state_size` and `input_size` are needed for a Own"):
         rc.io.wrap_torch(Own())
     with pytest.raises(InputError, match=r"must be a torch.nn.Module; got function.*FunctionMap"):
-        rc.io.wrap_torch(call)
+        rc.io.wrap_torch(call)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="`rates` must be at most"):
         own(rates=4)
     with pytest.raises(InputError, match=r"`readout` must be a torch.nn.Linear or a matrix; got Tanh"):
