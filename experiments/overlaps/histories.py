@@ -76,8 +76,10 @@ def _told(lab: Lab) -> ov.Histories:
             response_steps=5 * tenth,
             coherences=(4.0, 8.0, 16.0),
         )
+        # as in the paper's code, a fifth of the rate once the loss of a batch is small
+        descent = ov.Rule(how.rate, slower_below=0.015, slower=0.2)
         first = tuple(
-            ov.Phase(ov.TaskLoss(task, rule, how.batch), how.rate, how.steps, name, _keys(lab, name, how.steps))
+            ov.Phase(ov.TaskLoss(task, rule, how.batch), descent, how.steps, name, _keys(lab, name, how.steps))
             for name, task in (("A", memory), ("B", decision))
         )
         like = Likeness(rule, jnp.asarray(TEACHER), steps, how.batch, round(1 / how.dt))

@@ -204,7 +204,7 @@ def _charge(matrix: Float[np.ndarray, "a a"]) -> float:
 def _function_moves(lab: Lab, course: ov.Curriculum) -> tuple[Float[np.ndarray, "step f"], Float[np.ndarray, " f"]]:
     """How z·m, z·u v·m and v·u are off their start at every record, and how far noise should scatter them.
 
-    The spread (docs eq. O.57) changes with the overlaps along the course; the largest is taken.
+    The spread (docs eq. O.55) changes with the overlaps along the course; the largest is taken.
     """
     zm, zu, vm, vu = (course.of(name) for name in ("z·m", "z·u", "v·m", "v·u"))
     values = np.stack([zm, zu * vm, vu], axis=1)
@@ -219,7 +219,7 @@ def _function_moves(lab: Lab, course: ov.Curriculum) -> tuple[Float[np.ndarray, 
 
 
 def _spread(lab: Lab, gram: Float[np.ndarray, "f f"], at: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]:
-    """Standard deviations of the function around a solution, for its Gram matrix (docs eq. O.57)."""
+    """Standard deviations of the function around a solution, for its Gram matrix (docs eq. O.55)."""
     how, noise = lab.settings.linear, lab.settings.noise
 
     def response(f: Float[Array, " f"]) -> Float[Array, " time"]:
@@ -256,9 +256,7 @@ def adam_keeps_nothing(lab: Lab) -> Measured:
         theta = jnp.asarray(run.vectors[-1])
         ends.append(np.asarray(run.matrix)[-1])
         losses.append(float(run.loss[-1]))
-    basis = np.linalg.qr(np.asarray(first))[0]
     moved = np.asarray(theta) - np.asarray(first)
-    outside = moved - basis @ (basis.T @ moved)
     charges = [_charge(end) for end in (overlaps_of(first), *ends)]
     by_descent = [_sequence(lab).end(phase) for phase in range(5)]
     drift = abs(_charge(by_descent[4]) - charges[0])
@@ -267,7 +265,7 @@ def adam_keeps_nothing(lab: Lab) -> Measured:
     return Measured(
         {
             "largest_final_loss": max(losses),
-            "share_outside_the_span": float(np.linalg.norm(outside) / np.linalg.norm(moved)),
+            "share_outside_the_span": float(ov.share_outside(moved, first)),
             "drift_of_charge_over_descent": float(max(abs(c - charges[0]) for c in charges) / drift),
             "displacement_over_descent": float(returned / by_descent_returned),
         },

@@ -8,9 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
+import scipy.linalg
 from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
 
 import recurvature as rc
@@ -24,7 +27,9 @@ from recurvature.app.laboratory import Lab, load_experiment
 def parts() -> dict[str, ModuleType]:
     """The files of measurements, wherever experiments are."""
     package = load_experiment("overlaps").__name__.rsplit(".", 1)[0]
-    return {name: importlib.import_module(f"{package}.{name}") for name in ("settings", "linear", "histories")}
+    return {
+        name: importlib.import_module(f"{package}.{name}") for name in ("settings", "linear", "histories", "memory")
+    }
 
 
 @pytest.fixture
@@ -98,6 +103,39 @@ def test_starts_are_matrices_of_scalar_products(parts: dict[str, ModuleType], la
     assert 0.5 <= diagonal.min() <= diagonal.max() <= 2
     assert (starts >= 0).all()
     assert len({matrix.tobytes() for matrix in starts}) == 5
+
+
+def test_noise_on_targets_scatters_the_function_as_a_stationary_process(parts: dict[str, ModuleType], lab: Any) -> None:
+    settings, noise = parts["settings"], lab.settings.noise
+    loss, dt = settings.filter_loss(lab, settings.A), lab.settings.linear.dt
+    recurrence = 1 - (1 - np.exp(-settings.A * dt)) / dt
+    solution = jnp.array([1.0, recurrence, recurrence])
+
+    def overlaps(f: Any) -> Any:
+        s = jnp.zeros((4, 4)).at[0, 2].set(f[0]).at[0, 3].set(f[1]).at[1, 2].set(1.0).at[1, 3].set(f[2])
+        return s + s.T
+
+    slopes = np.asarray(jax.jacfwd(lambda f: ov.kernel(overlaps(f), settings.RANK1, loss.steps, dt))(solution))[:, 0, 0]
+    hessian = 2 * dt * slopes.T @ slopes
+    # the noise of the gradient, drawn: its covariance is a multiple of the Hessian
+    noisy = ov.NoisyFilterLoss(loss, noise.std)
+    drawn = jax.jit(jax.vmap(lambda key: jax.grad(lambda f: noisy(overlaps(f), key))(solution)))
+    gradients = np.asarray(drawn(jr.split(rc.key(3), 1000)))
+    assert float(loss(overlaps(solution))) < 1e-20
+    covariance, said = np.cov(gradients.T), 2 * dt * noise.std**2 * hessian
+    size = np.sqrt(np.outer(np.diag(said), np.diag(said)))
+    # four standard errors of a covariance of 1000 draws
+    np.testing.assert_allclose(covariance / size, said / size, atol=4 * np.sqrt(2 / 1000))
+    # f' = f - rate G (H f + noise): the stationary covariance by SciPy's Lyapunov equation
+    gram = np.array([[1.5, 0.4, 0.2], [0.4, 1.1, -0.3], [0.2, -0.3, 2.0]])
+    turn = np.eye(3) - noise.rate * gram @ hessian
+    stationary = scipy.linalg.solve_discrete_lyapunov(turn, noise.rate**2 * gram @ said @ gram)
+    spread = parts["memory"]._spread(lab, gram, np.asarray(solution))
+    # two routes through matrices of condition 1e4
+    np.testing.assert_allclose(spread, np.sqrt(np.diag(stationary)), rtol=1e-9)
+    # the rate is not small: without its second order the spread is another
+    plain = np.sqrt(noise.rate * dt * noise.std**2 * np.diag(gram))
+    assert (spread > 1.01 * plain).any()
 
 
 @pytest.mark.slow

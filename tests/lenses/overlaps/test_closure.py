@@ -196,6 +196,9 @@ def test_vectors_that_depend_on_one_another_span_no_more_than_they_do() -> None:
     # by least squares, rounding
     expected = [x - theta @ np.linalg.lstsq(theta, x, rcond=None)[0] for x in moves]
     np.testing.assert_allclose(outside_span(jnp.asarray(moves), jnp.asarray(dependent)), expected, rtol=0, atol=1e-12)
+    shares = [np.linalg.norm(left) / np.linalg.norm(x) for left, x in zip(expected, moves, strict=True)]
+    np.testing.assert_allclose(ov.share_outside(moves, dependent), shares, rtol=1e-12)
+    assert float(ov.share_outside(0 * moves[0], dependent)) == 0
 
 
 def test_few_units_are_no_sample() -> None:

@@ -83,6 +83,7 @@ from recurvature.lenses.overlaps.response import kernel as kernel
 from recurvature.lenses.overlaps.response import respond as respond
 from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
+from recurvature.lenses.overlaps.span import share_outside as share_outside
 from recurvature.lenses.overlaps.status import CLOSURE as CLOSURE
 from recurvature.lenses.overlaps.status import STATUS as STATUS
 from recurvature.lenses.overlaps.status import Diagnostics as Diagnostics

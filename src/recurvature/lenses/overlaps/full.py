@@ -17,7 +17,7 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Loss
 from recurvature.lenses.overlaps.extract import stacked
 from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
-from recurvature.lenses.overlaps.span import outside_span
+from recurvature.lenses.overlaps.span import share_outside
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
 from recurvature.systems.base import Network
 
@@ -188,7 +188,7 @@ def _recorded(
         matrices = np.swapaxes(path, -1, -2) @ path / path.dtype.type(path.shape[1])
         moved = path - path[0]
         since = np.concatenate([np.zeros_like(path[:1]), np.diff(path, axis=0)])
-        outside, step_outside = (_share_outside(x, path[0]) for x in (moved, since))
+        outside, step_outside = (share_outside(x, path[0]) for x in (moved, since))
     finite = np.isfinite(matrices).all((-1, -2)) & np.isfinite(values)
     return UnitLearning(
         count=count,
@@ -204,10 +204,3 @@ def _recorded(
         inputs=layout.inputs,
         dtype=str(path.dtype),
     )
-
-
-def _share_outside(moves: Float[np.ndarray, "step n a"], start: Float[np.ndarray, "n a"]) -> Float[np.ndarray, " step"]:
-    """The share of every move outside the span of the columns of `start`; 0 where nothing moved."""
-    outside = np.asarray(outside_span(jnp.asarray(moves), jnp.asarray(start)))
-    whole, left_over = (np.linalg.norm(x, axis=(-1, -2)) for x in (moves, outside))
-    return left_over / np.where(whole > 0, whole, 1)
