@@ -5,6 +5,8 @@ from recurvature.figures.dynamics.branches import eigenvalues as eigenvalues
 from recurvature.figures.dynamics.branches import lyapunov as lyapunov
 from recurvature.figures.dynamics.flow import flow as flow
 from recurvature.figures.dynamics.flow import flows as flows
+from recurvature.figures.identities import identity_errors as identity_errors
+from recurvature.figures.identities import one_function_two_geometries as one_function_two_geometries
 from recurvature.figures.latent.decoding import decoding as decoding
 from recurvature.figures.latent.design import error_law as error_law
 from recurvature.figures.latent.design import growth_rate as growth_rate
@@ -21,6 +23,7 @@ from recurvature.figures.latent.unit import sphere_dimension as sphere_dimension
 from recurvature.figures.latent.unit import tuning as tuning
 from recurvature.figures.latent.unit import unit_vectors as unit_vectors
 from recurvature.figures.learning import training as training
+from recurvature.figures.lenses import every_lens as every_lens
 from recurvature.figures.overlaps.closure import closure_tests as closure_tests
 from recurvature.figures.overlaps.courses import invariant_drift as invariant_drift
 from recurvature.figures.overlaps.courses import learning_apart as learning_apart

@@ -14,7 +14,7 @@ from recurvature._errors import InputError, check_positive
 from recurvature._precision import cast, require_float64
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import FixedPoints
-from recurvature.identities.agreement import LIMIT, NOT_APPLICABLE, STATUS, difference, verdict
+from recurvature.identities.agreement import LIMIT, NON_FINITE, NOT_APPLICABLE, STATUS, difference, verdict
 from recurvature.identities.fisher import GANGULI, local_fisher_memory
 from recurvature.identities.learning import learned_geometry
 from recurvature.identities.overlap_metric import overlap_metric
@@ -161,10 +161,15 @@ def _subject(
 
 def _tried(row: Row) -> tuple[float, float, int, str]:
     """Error, tolerance, status, and why it does not apply: what the lenses themselves answer."""
+    nothing = float("nan")
     try:
-        return (*row.run(), "")
+        # what overflows is no surprise here: it is what the status then says
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (*row.run(), "")
     except InputError as reason:
-        return float("nan"), float("nan"), NOT_APPLICABLE, str(reason)
+        return nothing, nothing, NOT_APPLICABLE, str(reason)
+    except np.linalg.LinAlgError:
+        return nothing, nothing, NON_FINITE, ""
 
 
 def _of_any(subject: Subject) -> list[Row]:
