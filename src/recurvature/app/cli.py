@@ -31,7 +31,7 @@ Mapping = Annotated[
 Net = Annotated[Path, typer.Argument(metavar="NET", help="Network file: .safetensors, .pt, .pth or .npz.")]
 Seen = Annotated[
     Path,
-    typer.Argument(metavar="FILE", help="Network (.safetensors, .pt, .pth, .npz) or recording (.npz, .mat, .h5, .nwb)."),
+    typer.Argument(metavar="FILE", help="Network (.safetensors, .pt, .pth, .npz) or recording (.npz, .mat, .h5, .nwb)"),
 ]
 
 

@@ -146,8 +146,8 @@ def _drawn(metric: RecordedMetric) -> list[Picture]:
         return [interval]
     sheet = picture(
         pictures.root(figures.recorded_sheet(metric)),
-        f"The fitted mean activity as {names} changes, in its first two principal components. The fit is smooth by "
-        "construction and holds noise too: the metric above says what of it is real.",
+        f"The mean activity as {names} changes, by the fit that predicts best, in its first two principal components. "
+        "It holds noise too: the metric above says what of it is real.",
         f"Fitted mean activity over {names} in principal components",
     )
     return [interval, sheet]
@@ -171,11 +171,11 @@ def _trust(found: Observed) -> list[tuple[str, str]]:
         noise, value = (np.asarray(v, float)[..., 0, 0] for v in (metric.noise, metric.metric))
         known = np.isfinite(noise) & np.isfinite(value)
         ratio = float(np.median(noise[known]) / max(abs(np.median(value[known])), 1e-300)) if known.any() else np.nan
-        text = f"points: {shares}; {metric.method} of order {metric.smoothness:g}, {metric.folds} parts of the trials. "
+        text = f"Points: {shares}; {metric.method} of order {metric.smoothness:g}, {metric.folds} parts of the trials. "
         text += f"Noise alone would have added {number(ratio)} times the estimate (medians)."
         said.append((" and ".join(metric.coordinates).capitalize(), text))
     ends = (
-        "they hold for noise that is independent between trials. They are not about smoothing: the fit is two orders "
+        "They hold for noise that is independent between trials. They are not about smoothing: the fit is two orders "
     )
     ends += "finer than the one that predicts best, so that little is smoothed away, and intervals are wider for it."
     return [*said, ("Intervals", ends)]
@@ -265,8 +265,9 @@ def past(found: Observed) -> Section:
         "its standard deviation (a circular one as cosine and sine). A regression tells what goes along with what, not "
         "what causes it."
     )
-    blocks: tuple[Block, ...] = (Text(text), Text(found.past.reading()), Table(header, rows, caption))
-    return Section("past", title, blocks)
+    share = percent(max(found.past.total, 0.0))
+    finding = f"Coordinates of the last {len(rows)} bins predict {share} of its variance in trials left out."
+    return Section("past", title, (Text(text), Table(header, rows, caption)), finding)
 
 
 def left_out(found: Observed) -> Section:

@@ -27,7 +27,10 @@ class Plan(NamedTuple):
     centres: Float[np.ndarray, "point m"]
     coordinates: tuple[Coordinate, ...]
     method: Method
+    best: float
+    """The order or bandwidth that predicts best: for the mean activity."""
     smoothness: float
+    """That of the fits whose tangents are taken."""
     folds: int
     split: Halves
     ambient: Float[np.ndarray, "k n"] | None
@@ -46,10 +49,9 @@ class Estimate(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """One fit, the points that it serves, and what takes its coefficients to values and slopes there."""
+    """One fit, the points that it serves, and what takes its coefficients to slopes there."""
 
     moments: Moments
-    value: Float[np.ndarray, "point p"]
     slope: Float[np.ndarray, "point m p"]
     trials: Int[np.ndarray, " point"]
     """Trials near each point."""
@@ -58,11 +60,12 @@ class Fit(NamedTuple):
 
 def choose(
     slices: list[Rows], coordinates: tuple[Coordinate, ...], method: Method, given: float | None, folds: int
-) -> tuple[float, float]:
-    """The order or bandwidth, one for all times, and the share of trials left out that the best one explains.
+) -> tuple[float, float, float]:
+    """The order or bandwidth that predicts best, that for tangents, and the share of trials left out that is explained.
 
-    Of an expansion, two orders more than predicts best (one would add nothing to activity that is odd or even around
-    the circle), so that its tangents are freer of smoothing than of noise; fewer where bins are few.
+    One for all times. Of an expansion, tangents have two orders more than predicts best (one would add nothing to
+    activity that is odd or even around the circle), so that they are freer of smoothing than of noise; fewer where bins
+    are few.
     """
     tried: tuple[float, ...] = smooth.ORDERS if method == "smooth" else local.WIDTHS
     if given is not None:
@@ -88,12 +91,12 @@ def choose(
     for _ in range(2 if method == "smooth" and given is None else 0):
         functions = smooth.expansion(slices[0].theta[:1], int(chosen) + 1, coordinates)[0].shape[1]
         chosen += 1 if functions <= min(len(rows.theta) for rows in slices) / BINS_PER_FUNCTION else 0
-    return float(chosen), float(1 - errors[best])
+    return float(tried[best]), float(chosen), float(1 - errors[best])
 
 
 def estimate(rows: Rows, plan: Plan) -> Estimate:
     """Products of tangents at every point from the rows of one time; NaN where too few trials are near."""
-    product, left_out, naive, position = [], [], [], []
+    product, left_out, naive, trials = [], [], [], []
     for fit in _fits(rows, plan):
         cross = fit.moments.cross if plan.ambient is None else fit.moments.cross @ plan.ambient.T
         found = crossed(Moments(fit.moments.square, cross * plan.scale), plan.split)
@@ -101,12 +104,12 @@ def estimate(rows: Rows, plan: Plan) -> Estimate:
         product.append(_tangents(found.product, fit.slope) * seen)
         left_out.append(np.stack([_tangents(each, fit.slope) * seen for each in found.left_out]))
         naive.append(_tangents(found.naive, fit.slope) * seen)
-        position.append(fit.value @ fit.moments.coefficient * seen[..., 0])
+        trials.append(seen[..., 0])
     return Estimate(
         np.concatenate(product),
         np.concatenate(left_out, 1),
         np.concatenate(naive),
-        np.concatenate(position),
+        _positions(rows, plan) * np.concatenate(trials),
         len(np.unique(rows.trial)),
     )
 
@@ -115,6 +118,16 @@ def _tangents(
     product: Float[np.ndarray, "p p"], slope: Float[np.ndarray, "point m p"]
 ) -> Float[np.ndarray, "point i j"]:
     return np.einsum("gip,pq,gjq->gij", slope, product, slope, optimize=True)
+
+
+def _positions(rows: Rows, plan: Plan) -> Float[np.ndarray, "point n"]:
+    """The mean activity at every point, by the fit that predicts best."""
+    if plan.method == "smooth":
+        sums = smooth.moments(rows, int(plan.best), plan.coordinates, plan.folds)
+        return smooth.expansion(plan.centres, int(plan.best), plan.coordinates)[0] @ sums.coefficient
+    widths = local.reach(plan.best, plan.coordinates)
+    lines = [local.moments(rows, c, widths, plan.coordinates, plan.folds, 1).coefficient[0] for c in plan.centres]
+    return np.stack(lines)
 
 
 def _fits(rows: Rows, plan: Plan) -> list[Fit]:
@@ -126,16 +139,14 @@ def _fits(rows: Rows, plan: Plan) -> list[Fit]:
         moments = smooth.moments(rows, order, coordinates, plan.folds)
         # half a wave to either side: further away an expansion continues what it has not seen
         trials = np.array([near(rows, c, local.reach(0.5 / order, coordinates), coordinates) for c in plan.centres])
-        inside = (
-            smooth.leverage(moments, value)
-            <= smooth.leverage(moments, smooth.expansion(rows.theta, order, coordinates)[0]).max()
-        )
-        return [Fit(moments, value, slope, np.where(inside, trials, 0), FEWEST)]
+        # where the fit is known worse than by a single bin there, it is extrapolation
+        inside = smooth.leverage(moments, value) <= 1
+        return [Fit(moments, slope, np.where(inside, trials, 0), FEWEST)]
     widths, fits = local.reach(plan.smoothness, coordinates), []
     slope = local.slopes(widths, DEGREE)[None]
     fewest = 2 * slope.shape[2]
     for centre in plan.centres:
         moments = local.moments(rows, centre, widths, coordinates, plan.folds, DEGREE)
         trials = np.array([near(rows, centre, widths, coordinates)])
-        fits.append(Fit(moments, np.eye(1, slope.shape[2]), slope, trials, fewest))
+        fits.append(Fit(moments, slope, trials, fewest))
     return fits

@@ -30,8 +30,8 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     about noise, and about smoothing only in that the fit is less smooth than the one that predicts best. `noise` is the
     noise floor: what one regression on all trials would have reported too much (docs eq. W.61). `mean` is the metric
     averaged over all points but the unsampled ones, with an interval of its own: it is far better known than any one of
-    them. `position` is the fitted mean activity. `explained` is the share of the variance of single bins that the fit
-    which predicts best explains in trials left out of it.
+    them. `position` is the mean activity by the fit that predicts best, and `explained` the share of the variance of
+    single bins that this fit explains in trials left out of it.
 
     Estimates are unbiased, so they can be negative: `below_noise`, with stretches NaN.
     """
@@ -126,11 +126,11 @@ def recorded_metric(
     fold = dealt(x, folds)
     parts = [slice(t, t + 1) for t in range(y.shape[1])] if timed else [slice(None)]
     slices = [gathered(y[:, part], x[:, part], fold) for part in parts]
-    chosen, explained = choose(slices, coordinates, method, smoothness, folds)
+    best, chosen, explained = choose(slices, coordinates, method, smoothness, folds)
     ambient = ambient_factor(inner, y.shape[2], np.dtype(float))
     scale = y.shape[2] ** -0.5 if isinstance(inner, str) and inner == "per_unit" else 1.0
     weight = None if ambient is None else np.asarray(ambient)
-    plan = Plan(centres, coordinates, method, chosen, folds, halves(folds), weight, scale)
+    plan = Plan(centres, coordinates, method, best, chosen, folds, halves(folds), weight, scale)
     found = []
     for done, rows in enumerate(slices):
         found.append(estimate(rows, plan))

@@ -67,5 +67,5 @@ def prediction_error(rows: Rows, order: int, coordinates: tuple[Coordinate, ...]
 
 
 def leverage(moments: Moments, values: Float[np.ndarray, "any p"]) -> Float[np.ndarray, " any"]:
-    """The variance of a fit there, in units of that of one bin; above the largest of any bin lies extrapolation."""
+    """The variance of a fit, in units of that of one bin, if the noise of bins is independent."""
     return np.einsum("gp,pq,gq->g", values, inverse(moments.square.sum(0)), values)
