@@ -1,4 +1,4 @@
-r"""Distances and dimension of condition means from noisy trials, without the share of noise (docs eq. W.62, W.63)."""
+r"""Distances and dimension of condition means from noisy trials, without the share of noise (docs eq. W.69, W.70)."""
 
 from typing import Any, ClassVar, NamedTuple
 

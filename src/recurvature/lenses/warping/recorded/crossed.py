@@ -1,7 +1,7 @@
 r"""Products of tangents from disjoint trials: without the noise that a tangent has in common with itself.
 
 Every estimate here is linear in the activity, so that sums over folds are all that is kept of it: a moment matrix
-$M_f$ and the products $V_fV_g^\top$ of moment vectors (docs eq. W.58).
+$M_f$ and the products $V_fV_g^\top$ of moment vectors (docs eq. W.65).
 """
 
 import itertools
@@ -69,7 +69,7 @@ def _halvings(members: list[int], folds: int) -> Int[np.ndarray, "split fold"]:
 
 
 def crossed(moments: Moments, split: Halves) -> Crossed:
-    r"""Products of the coefficients of disjoint halves, the mean over splittings (docs eq. W.59).
+    r"""Products of the coefficients of disjoint halves, the mean over splittings (docs eq. W.66).
 
     NaN where some half does not fix the coefficients.
     """

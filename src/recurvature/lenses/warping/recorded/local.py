@@ -1,4 +1,4 @@
-r"""Local polynomials: a fit at every point of a grid to the bins near it (docs eq. W.57)."""
+r"""Local polynomials: a fit at every point of a grid to the bins near it (docs eq. W.64)."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-r"""The metric of recorded activity over recorded coordinates: no bias by noise, with intervals (docs eq. W.56–W.61)."""
+r"""The metric of recorded activity over recorded coordinates: no bias by noise, with intervals (docs eq. W.63–W.68)."""
 
 from typing import Any, ClassVar
 
@@ -24,11 +24,11 @@ FOLDS = (4, 12)
 
 
 class RecordedMetric(AbstractMetric, AbstractResult):
-    r"""The metric of the mean activity over recorded coordinates, from products over disjoint trials (docs eq. W.59).
+    r"""The metric of the mean activity over recorded coordinates, from products over disjoint trials (docs eq. W.66).
 
-    `low` and `high` are the ends of the interval of every entry (docs eq. W.60), of `standard_error`; the interval is
+    `low` and `high` are the ends of the interval of every entry (docs eq. W.67), of `standard_error`; the interval is
     about noise, and about smoothing only in that the fit is less smooth than the one that predicts best. `noise` is the
-    noise floor: what one regression on all trials would have reported too much (docs eq. W.61). `mean` is the metric
+    noise floor: what one regression on all trials would have reported too much (docs eq. W.68). `mean` is the metric
     averaged over all points but the unsampled ones, with an interval of its own: it is far better known than any one of
     them. `position` is the mean activity by the fit that predicts best, and `explained` the share of the variance of
     single bins that this fit explains in trials left out of it.
@@ -93,7 +93,7 @@ def recorded_metric(
     level: float = 0.95,
     report: Report = silent,
 ) -> RecordedMetric:
-    r"""The metric of mean activity over recorded coordinates, with intervals (docs eq. W.56–W.61).
+    r"""The metric of mean activity over recorded coordinates, with intervals (docs eq. W.63–W.68).
 
     Tangents are linear in the activity, so the noise that a tangent shares with itself would add to every squared
     length. Products are therefore taken between tangents from disjoint halves of the trials and averaged over
@@ -158,7 +158,7 @@ def recorded_metric(
 
 
 def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.ndarray]:
-    """Estimates with their intervals, stretches and status, at all times (docs eq. W.60, W.61)."""
+    """Estimates with their intervals, stretches and status, at all times (docs eq. W.67, W.68)."""
     metric = np.stack([each.product for each in found])
     without = np.stack([each.left_out for each in found], 1)
     known = np.isfinite(metric).all((-1, -2)) & np.isfinite(without).all((0, -1, -2))
@@ -189,7 +189,7 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
 
 
 def _jackknife(without: Float[np.ndarray, "fold *any"]) -> Float[np.ndarray, "*any"]:
-    """The standard error of an estimate from those that each leave out one fold (docs eq. W.60)."""
+    """The standard error of an estimate from those that each leave out one fold (docs eq. W.67)."""
     folds = len(without)
     return np.sqrt((folds - 1) / folds * ((without - without.mean(0)) ** 2).sum(0))
 

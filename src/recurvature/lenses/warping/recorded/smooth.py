@@ -1,4 +1,4 @@
-r"""Smooth fits: one expansion in harmonics (of periodic coordinates) and polynomials for all bins (docs eq. W.56)."""
+r"""Smooth fits: one expansion in harmonics (of periodic coordinates) and polynomials for all bins (docs eq. W.63)."""
 
 import itertools
 
