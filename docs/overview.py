@@ -1,28 +1,35 @@
-"""Draws the README's figure, `docs/overview.png`: `python docs/overview.py`."""
+"""Draws the README's figure, `docs/overview.png`, of the network of `recurvature demo`: `python docs/overview.py`."""
 
 from pathlib import Path
-from typing import Any
 
 import recurvature as rc
+from recurvature._progress import silent
+from recurvature.app.commands import DEMO, demonstrate
+from recurvature.app.subject import Options
+from recurvature.io.specs import TrainSpec, parse
+from recurvature.tasks import ContextDecision
 
 
 def main() -> None:
-    """Train the README's network and draw what it does to one of its two contexts."""
-    key = rc.key(0)
-    task = rc.tasks.ContextDecision()
-    network = rc.systems.leaky_current(64, inputs=4, outputs=1, key=rc.stream(key, "weights"))
-    fit = rc.training.fit(network, task, steps=1_000, learning_rate=3e-3, key=rc.stream(key, "training"))
-    rc.enable_float64()
-    network, manifold = rc.cast(fit.network, float), task.manifold(context=0)
-    options: dict[str, Any] = {"points": 21, "duration": task.duration}
-    warp = rc.warping.metric(network, manifold, **options)
-    ratio = rc.warping.ratio(warp, "evidence_1", "evidence_2")
-    profile = rc.warping.profile(warp, "evidence_1")
-    sheet = rc.warping.sheet(network, manifold, times=(1.0, task.duration), points=21)
-    axes = rc.figures.overview(warp, ratio, profile, sheet)
+    """Train the demo's network, look at it as the demo does, and draw one panel to each lens."""
+    spec = parse(TrainSpec, DEMO, "the settings")
+    _, found = demonstrate(spec, Options(), silent)
+    network, seen = found.subject.network, found.results
+    # the first input that is held after silence: the first context, without evidence
+    points, field = seen["dynamics-fixed-points-1"], seen["dynamics-flow-1"]
+    coordinate = ContextDecision().manifold(context=0).coordinates[0].name
+    axes = rc.figures.every_lens(
+        seen["evidence-1-counts-sheet"],
+        rc.warping.profile(seen["evidence-1-counts-state"], coordinate),
+        field,
+        points,
+        rc.dynamics.plane_coordinates(network, field, points.states),
+        seen["dynamics-branches"],
+        seen["superposition-directions"],
+        seen["overlaps-course"],
+    )
     figure = next(iter(axes.values())).get_figure(root=True)
-    assert figure is not None
-    figure.savefig(Path(__file__).with_name("overview.png"), dpi=150)
+    figure.savefig(Path(__file__).with_name("overview.png"), dpi=130, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":

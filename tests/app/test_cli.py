@@ -3,12 +3,16 @@
 import copy
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tests.app.conftest import Demo, Outcome, plain_weights
 
 import recurvature as rc
@@ -71,6 +75,72 @@ def test_numbers_in_the_record_are_those_of_the_results(demo: Demo) -> None:
     assert isinstance(ratio, warping.Ratio)
     said = demo.document["numbers"]["geometry"]["evidence-2-counts"]["ratio"]
     assert (said["numerator"], said["median_end"]) == (ratio.numerator, float(ratio.median[-1]))
+
+
+def test_every_lens_has_its_part_of_the_story(demo: Demo) -> None:
+    page = (demo.folder / "report.html").read_text(encoding="utf-8")
+    sections = re.findall(r'<section id="([^"]+)">\n<h2>[^<]+</h2>\n(<p class="finding">)?', page)
+    assert [name for name, _ in sections] == [
+        "task",
+        "network",
+        "learning",
+        "dynamics",
+        "latent",
+        "geometry",
+        "curvature",
+        "superposition",
+        "overlaps",
+        "trust",
+        "provenance",
+        "papers",
+    ]
+    # each opens with what was found; the last two say where it is from
+    assert all(finding for _, finding in sections[:-2])
+    numbers = demo.document["numbers"]
+    assert not [name for name, each in numbers.items() if isinstance(each, dict) and "left_out" in each]
+    assert {each["verdict"] for each in numbers["identities"].values()} <= {"holds", "not_applicable"}
+
+
+def test_the_course_of_overlaps_ends_at_those_of_the_network(demo: Demo) -> None:
+    load = lambda name: rc.io.load(demo.folder / f"results.zarr/{name}.zarr")  # noqa: E731
+    course, table = load("overlaps-course"), load("overlaps")
+    assert isinstance(course, rc.overlaps.UnitLearning)
+    assert isinstance(table, rc.overlaps.Overlaps)
+    np.testing.assert_array_equal(course.count, [0, 20])
+    # the weights of float32 in float64, twice
+    np.testing.assert_allclose(course.matrix[-1], table.matrix, rtol=1e-12, atol=1e-14)
+
+
+def test_the_figure_of_every_lens_is_made_of_the_results_of_a_demo(demo: Demo) -> None:
+    found: dict[str, Any] = {
+        name: rc.io.load(demo.folder / f"results.zarr/{name}.zarr")
+        for name in (
+            "evidence-1-counts-sheet",
+            "evidence-1-counts-state",
+            "dynamics-fixed-points-1",
+            "dynamics-flow-1",
+            "dynamics-branches",
+            "superposition-directions",
+            "overlaps-course",
+        )
+    }
+    points = found["dynamics-fixed-points-1"]
+    axes = rc.figures.every_lens(
+        found["evidence-1-counts-sheet"],
+        rc.warping.profile(found["evidence-1-counts-state"], "evidence_1"),
+        found["dynamics-flow-1"],
+        points,
+        np.zeros((len(points.states), 2)),
+        found["dynamics-branches"],
+        found["superposition-directions"],
+        found["overlaps-course"],
+        most=2,
+    )
+    FigureCanvasAgg(next(iter(axes.values())).get_figure(root=True)).draw()
+    # two overlaps that the loss sees, two that it does not, and the line at 0
+    assert len(axes["overlaps"].get_lines()) == 5
+    lengths = np.linalg.norm(found["superposition-directions"].direction, axis=1)
+    np.testing.assert_allclose([line.get_ydata() for line in axes["memory"].get_lines()], lengths.T, rtol=1e-12)
 
 
 def test_the_compilation_cache_is_used_and_private(demo: Demo) -> None:

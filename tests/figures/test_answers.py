@@ -50,6 +50,37 @@ def test_outputs_and_targets_of_every_task(name: str) -> None:
     assert bar == coordinate.name.replace("_", " ") + (f" ({coordinate.units})" if coordinate.units else "")
 
 
+def test_a_trial_shows_what_comes_in_and_what_is_asked() -> None:
+    task = TASKS["context-decision"]
+    trajectory, trials = run(task)
+    axes = rc.figures.trial(trials, task, examples=(0, 3), run=trajectory, titles=("one", "other"))
+    FigureCanvasAgg(figure_of(axes)).draw()
+    assert [ax.get_title() for ax in axes] == ["one", "other", "", ""]
+    for above, below, k in ((axes[0], axes[2], 0), (axes[1], axes[3], 3)):
+        drawn = np.stack([np.asarray(line.get_ydata()) for line in above.get_lines()], axis=1)
+        np.testing.assert_array_equal(drawn, np.asarray(trials.inputs, float)[k])
+        np.testing.assert_array_equal(below.get_lines()[-1].get_ydata(), trajectory.outputs[k, :, 0])
+    # the last step counts, and is shaded
+    assert len(axes[2].patches) == 1
+
+
+def test_many_inputs_are_a_map_and_a_trial_alone_has_targets() -> None:
+    task = rc.tasks.Reaching()
+    axes = rc.figures.trial(task.trials(rc.key(2), 4), task)
+    (image,) = axes[0].get_images()
+    assert np.shape(image.get_array()) == (task.input_size, task.steps)
+    assert [ax.get_ylabel() for ax in axes] == ["input channel", "target"]
+
+
+def test_a_trial_that_is_not_there_is_refused() -> None:
+    task = TASKS["random-dots"]
+    trials = task.trials(rc.key(2), 4)
+    with pytest.raises(InputError, match="must number some of 4 trials"):
+        rc.figures.trial(trials, task, examples=(4,))
+    with pytest.raises(InputError, match="`titles` must name each of 1 examples"):
+        rc.figures.trial(trials, task, titles=("a", "b"))
+
+
 def test_groups_are_panels_and_lines() -> None:
     task = TASKS["context-decision"]
     trajectory, trials = run(task)

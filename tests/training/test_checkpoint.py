@@ -19,7 +19,7 @@ from recurvature import io
 from recurvature._errors import InputError
 from recurvature.systems import Network, Noise, gru
 from recurvature.tasks import AbstractTask
-from recurvature.training import Fit, TrainingState, fit, l2_rates
+from recurvature.training import Fit, TrainingState, fit, l2_rates, network_at
 
 OPTIONS: dict[str, Any] = {
     "batch": 4,
@@ -45,6 +45,20 @@ def test_every_block_resumes_to_the_same_end(small: Network, task: AbstractTask,
         io.save_checkpoint(state, tmp_path / "run.safetensors")
         read = io.load_checkpoint(tmp_path / "run.safetensors")
         assert_same(fit(small, task, steps=10, key=rc.key(1), resume=read, **OPTIONS), whole)
+
+
+def test_a_state_has_the_network_that_it_was_taken_of(small: Network, task: AbstractTask) -> None:
+    states: list[TrainingState] = []
+    done = fit(small, task, steps=6, key=rc.key(1), on_block=states.append, frozen=("x0",), **OPTIONS)
+    for found, expected in zip(
+        jax.tree.leaves(network_at(small, states[-1])), jax.tree.leaves(done.network), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    first, last = (np.asarray(jax.tree.leaves(network_at(small, state))[0]) for state in states)
+    assert np.abs(first - last).max() > 0
+    other = gru(3, inputs=task.input_size, outputs=task.output_size, key=rc.key(0))
+    with pytest.raises(InputError, match="checkpoint"):
+        network_at(other, states[-1])
 
 
 def test_a_finished_run_can_go_on(small: Network, task: AbstractTask) -> None:

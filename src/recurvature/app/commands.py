@@ -11,6 +11,7 @@ import optax
 import recurvature as rc
 from recurvature import io
 from recurvature._errors import InputError
+from recurvature._progress import Report
 from recurvature.app import about_network, sections
 from recurvature.app.asked import task_section
 from recurvature.app.output import Output, claim
@@ -32,20 +33,15 @@ DEMO = {"task": "context-decision", "system": "leaky-current", "rank": 2, "learn
 def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
     """Train on context-dependent decision, look through every lens, and write it all into the folder `out`."""
     spec = parse(TrainSpec, {**DEMO, **settings, "seed": options.seed}, "the settings")
-    schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
     with claim(out, [*files(), NETWORK], force=run.force) as output:
         with progress(run.json) as report:
-            watched = watch_training(spec, report=report, learning_rate=schedule)
-            # training is over: from here on the number type is that of theory
-            rc.enable_float64()
-            trained, course = watched.trained, watched.course()
-            network = rc.cast(trained.fit.network, jnp.float64)
-            found = study(network, trained.task, Probe(), options, report, course)
+            trained, found = demonstrate(spec, options, report)
         asked = spec.model_dump() | {"schedule": "cosine", "points": options.points, "trials": options.trials}
         numbers = {**found.numbers, "training": trained.numbers()}
         record = run.record(spec=asked, seed=spec.seed, numbers=numbers)
         provenance = provenance_of(record)
-        output.write(NETWORK, lambda path: io.save(trained.fit.network, path, provenance=provenance))
+        network = trained.fit.network
+        output.write(NETWORK, lambda path: io.save(network, path, provenance=provenance))
         title = f"A {about_network.kind_in_words(network)} network of {spec.hidden} units learns {spec.task}"
         parts = story(found, history=trained.fit.history)
         results = {"history": trained.fit.history, **found.results}
@@ -53,6 +49,17 @@ def demo(run: Run, out: Path, options: Options, **settings: Any) -> None:
         page = sections.page(record, title, sections.lead(found), parts, list(results.values()), papers)
         write_run(output, record, results, page)
     finish(run, record, [sections.summary(found), f"Report: {out / 'report.html'}"])
+
+
+def demonstrate(spec: TrainSpec, options: Options, report: Report) -> tuple[Trained, Study]:
+    """Train what `spec` says, watching its overlaps, and look through every lens; float64 is on from then on."""
+    schedule = optax.cosine_decay_schedule(spec.learning_rate, spec.steps)
+    watched = watch_training(spec, report=report, learning_rate=schedule)
+    # training is over: from here on the number type is that of theory
+    rc.enable_float64()
+    trained, course = watched.trained, watched.course()
+    network = rc.cast(trained.fit.network, jnp.float64)
+    return trained, study(network, trained.task, Probe(), options, report, course)
 
 
 def train(run: Run, spec: TrainSpec, out: Path, *, resume: bool) -> None:

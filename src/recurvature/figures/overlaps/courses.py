@@ -55,7 +55,7 @@ def overlap_courses(
     panels = figure.subplots(1, 2, sharex=True)
     for ax, chosen, title in zip(panels, (seen, ~seen), ("visible to the loss", "invisible"), strict=True):
         dress(ax)
-        _lines(ax, learning, theory, _farthest(learning, chosen, most))
+        _lines(ax, learning, theory, farthest(learning, chosen, most))
         ax.set_xlabel(_clock(learning)[1])
         ax.set_ylabel(f"overlap, {title}")
         if isinstance(learning, Curriculum):
@@ -63,7 +63,7 @@ def overlap_courses(
     return list(panels)
 
 
-def _farthest(learning: Any, chosen: Bool[np.ndarray, " pair"], most: int | None) -> Bool[np.ndarray, " pair"]:
+def farthest(learning: Any, chosen: Bool[np.ndarray, " pair"], most: int | None) -> Bool[np.ndarray, " pair"]:
     """Of the overlaps `chosen`, the `most` with the widest range of values."""
     if most is None or chosen.sum() <= most:
         return chosen
