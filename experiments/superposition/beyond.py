@@ -58,7 +58,7 @@ def _best_autoregressive(memory: float) -> float:
 def diagonal_models_are_spirals(lab: Lab) -> Measured:
     """The best diagonal networks of one and two complex modes, found in their own parameters."""
     one, two = _best_diagonal(3, 1), _best_diagonal(6, 2)
-    spiral, four = superposition.optimal_linear(3, 2, starts=6), superposition.optimal_linear(6, 4, starts=64)
+    spiral, four = superposition.optimal_linear(3, 2, starts=6), superposition.optimal_linear(6, 4, starts=8)
     modes = superposition.modes(superposition.weights_of(one[1]), 3)
     return Measured(
         {

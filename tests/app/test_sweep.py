@@ -1,7 +1,12 @@
 """Sweeps: cells are kept and used again, a sweep that was stopped goes on to the same end, bad settings are refused."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +88,47 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch,
     # everything is there now: nothing is trained any more
     monkeypatch.setattr(cells, "fit_population", None)
     np.testing.assert_array_equal(swept(tmp_path, spec).diagram.loss, whole.diagram.loss)
+
+
+def command(out: Path, spec: Path, home: Path) -> subprocess.Popen[bytes]:
+    """The command itself, in a process of its own."""
+    call = "from recurvature.app.cli import main; main()"
+    words = [sys.executable, "-c", call, "sweep", "recall", "--json", "--spec", str(spec), "--out", str(out)]
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, env=os.environ | {"XDG_CACHE_HOME": str(home)}, **pipes)
+
+
+def finished(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, byte for byte."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_leaves_the_bytes_of_one_that_was_not(tmp_path):
+    file, out, whole = tmp_path / "spec.toml", tmp_path / "killed", tmp_path / "whole"
+    file.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in SMALL.items()))
+    process, deadline = command(out, file, tmp_path), time.monotonic() + 600
+    while not list(out.glob("parts/*/density-*")):
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert process.stderr is not None
+    process.stderr.close()
+    assert not list(out.glob("parts/*/branches-*"))
+    assert not (out / "run.json").exists()
+    finished(command(out, file, tmp_path))
+    finished(command(whole, file, tmp_path))
+    for part in ("parts", "results.zarr"):
+        kept, wanted = contents(out / part), contents(whole / part)
+        assert kept.keys() == wanted.keys() != set()
+        assert [name for name in wanted if kept[name] != wanted[name]] == []
 
 
 def test_cells_are_used_again_for_other_densities_and_not_for_other_settings(tmp_path, monkeypatch):

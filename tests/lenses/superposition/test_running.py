@@ -24,9 +24,10 @@ from recurvature.lenses.superposition.running import BLOCK, Course, Matrices, sq
 RELU = lambda z: np.maximum(z, 0)  # noqa: E731
 FUNCTIONS = {"nonlinear": (RELU, RELU), "ssm": (lambda h: h, RELU)}
 CUES, DELAYS = (1, 2), (0, 1, 3)
+SQUARE = jnp.ones((2, 2, 1))
+PULL = np.array([1.0, -2.0, 0.5])
 slopes = eqx.filter_jit(eqx.filter_value_and_grad(lambda weights, course: squares(weights, course).error @ PULL))
 judge = eqx.filter_jit(lambda loss, population, key: loss.sample(population, key))
-PULL = np.array([1.0, -2.0, 0.5])
 
 
 def plainly(weights: Matrices, course: Course, hidden, seen) -> jax.Array:
@@ -135,7 +136,7 @@ def test_a_census_and_a_diagram_take_cued_networks():
         (lambda: judge(recall_loss(0.5), cued("ssm"), rc.key(0)), "the loss has 0 cues, and the networks have 2"),
         (lambda: expected_recall(sparse(0.5))(cued("linear")), "the loss has 0 cues, and the networks have 2"),
         (
-            lambda: Population(*(jnp.ones((2, d, 1)) for d in (2, 1, 2)), np.array([1]), "ssm"),
+            lambda: Population(SQUARE, SQUARE[:, :1], SQUARE, np.array([1]), "ssm"),
             "`readout` has 2 outputs of 1 inputs",
         ),
     ],
