@@ -29,6 +29,10 @@ from .perturbations import learnt_sums_are_kept_through_kicks as learnt_sums_are
 from .perturbations import pulses_to_coding_neurons_flip as pulses_to_coding_neurons_flip
 from .perturbations import redundant_neurons_can_be_perturbed as redundant_neurons_can_be_perturbed
 from .perturbations import the_memory_lasts_on_a_background as the_memory_lasts_on_a_background
+from .scaling import dimension_of_sorting_goes_with_rank as dimension_of_sorting_goes_with_rank
+from .scaling import larger_networks_learn_as_well as larger_networks_learn_as_well
+from .scaling import sorting_three_takes_more_than_two as sorting_three_takes_more_than_two
+from .scaling import sorting_two_takes_two_variables as sorting_two_takes_two_variables
 from .settings import Settings as Settings
 from .theorems import all_fixed_points_are_found as all_fixed_points_are_found
 from .theorems import coordinates_are_free as coordinates_are_free
@@ -44,7 +48,6 @@ from .training import inputs_decide_between_states as inputs_decide_between_stat
 from .training import one_factor_serves_all_units as one_factor_serves_all_units
 from .training import one_step_fits_lose_states as one_step_fits_lose_states
 from .training import random_units_are_active_before_they_are_chaotic as random_units_are_active_before_they_are_chaotic
-from .training import sorting_takes_a_variable_for_each_number as sorting_takes_a_variable_for_each_number
 from .training import three_bits_have_twenty_seven_points as three_bits_have_twenty_seven_points
 from .training import two_bits_have_nine_points as two_bits_have_nine_points
 from .training import weights_of_a_bit_are_correlated as weights_of_a_bit_are_correlated

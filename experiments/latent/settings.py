@@ -114,11 +114,30 @@ class Fitting(Spec):
     """Trials of 40 steps that a convex fit is made to."""
     passes: Count
     """Of Adam over them."""
-    ranks: tuple[Count, ...]
-    sorting_steps: Count
-    sorting_tune_steps: Count
     random_units: Count
     random_steps: Count
+
+
+class Scaling(Spec):
+    """Sizes in `scaling.py`."""
+
+    units: Count
+    """Units of networks that sort, over ranks."""
+    ranks: tuple[Count, ...]
+    sizes: tuple[Count, ...]
+    """Numbers of units, at a rank of 2."""
+    seeds: Count
+    steps: Count
+    size_steps: Count
+    """Of networks of other sizes."""
+    batch: Count
+    long_ranks: tuple[Count, ...]
+    long_steps: Count
+    """Of networks that sort three numbers."""
+    long_seeds: Count
+    memory_sizes: tuple[Count, ...]
+    memory_rates: tuple[Positive, ...]
+    memory_steps: Count
 
 
 class Settings(Spec):
@@ -133,6 +152,7 @@ class Settings(Spec):
     perturbations: Perturbations
     decoding: Decoding
     fitting: Fitting
+    scaling: Scaling
 
 
 Lab = AnyLab[Settings]

@@ -4,16 +4,15 @@ import itertools
 import math
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import recurvature as rc
-from recurvature import latent, measures
+from recurvature import latent
 from recurvature.app.claims import Measured
 from recurvature.systems import Euler, LatentFlow, LeakyRate, LowRank, Network, leaky_rate, simulate
-from recurvature.tasks import FlipFlop, SequenceSorting
+from recurvature.tasks import FlipFlop
 from recurvature.tasks.base import AbstractTask
 from recurvature.training import TwoStepFit, cornn, sample_activity, two_step
 
@@ -98,11 +97,27 @@ def inputs_decide_between_states(lab: Lab) -> Measured:
     counts = np.asarray([[_inventory(points, 2) for points in row] for row in found])
     decided = (counts == [2, 1, 0]).all(-1)
     strengths = [held[int(row.argmax())] if row.any() else float("nan") for row in decided]
+    first = [
+        (fit.network, row[int(some.argmax())])
+        for fit, row, some in zip(_memories(lab, 2), found, decided, strict=True)
+        if some.any()
+    ]
     return Measured(
-        {"share_decided": float(decided.any(1).mean()), "most_stable": float(counts[..., 0].max())},
+        {
+            "share_decided": float(decided.any(1).mean()),
+            "share_that_says_what_is_held": float(np.mean([_says_what_is_held(*each) for each in first] or [False])),
+            "most_stable": float(counts[..., 0].max()),
+        },
         {"held": list(held), "inventories": counts.tolist(), "first_decided_at": strengths},
         {"points": found[0][2]},
     )
+
+
+def _says_what_is_held(network: Network, points: rc.dynamics.FixedPoints) -> bool:
+    """Whether all stable states have the bit of the first channel set, and both values of the other one."""
+    stable = jnp.asarray(np.asarray(points.states)[np.asarray(points.unstable) == 0])
+    bits = np.sign([np.asarray(rc.cast(network, float).outputs(state)) for state in stable])
+    return bool((bits[:, 0] > 0).all()) and set(bits[:, 1].tolist()) == {-1.0, 1.0}
 
 
 def one_step_fits_lose_states(lab: Lab) -> Measured:
@@ -220,59 +235,6 @@ def adam_excess(activity: rc.training.Activity, passes: int) -> np.ndarray:
         return np.asarray(jax.jit(lambda s: jax.lax.scan(body, (s, optimiser.init(s)), None, length=passes)[1])(start))
 
     return min((descend(rate) for rate in (1e-3, 1e-2)), key=lambda values: values[-1])
-
-
-def sorting_takes_a_variable_for_each_number(lab: Lab) -> Measured:
-    """Sorting two numbers by rank: trained at full rank, cut to where activity drives, and trained on.
-
-    Beside the accuracy, how many components hold 99 % of the variance of the rates. No claim is made of them: networks
-    that are cut from one of full rank may inherit some with every variable that they keep.
-    """
-    how, length = lab.settings.fitting, 2
-    task = SequenceSorting(length=length)
-    network = leaky_rate(how.units, inputs=2, outputs=1, key=rc.stream(lab.key, "sorting"), dt=STEP, gain=1.0)
-    rate = lambda first, steps: optax.cosine_decay_schedule(first, steps)  # noqa: E731
-    full = lab.fit("sorting", network, task, steps=how.sorting_steps, learning_rate=rate(3e-3, how.sorting_steps))
-    trials = task.trials(rc.stream(lab.key, "sorted"), 500)
-    widest = max(how.ranks)
-    cut = latent.extract(rc.cast(full.network, jnp.float32), trials, task=task, ranks=[widest])
-    accuracy, dimension = {}, {}
-    for rank in how.ranks:
-        tuned = lab.fit(
-            f"sorting rank {rank}",
-            _of_rank(full.network, cut, rank, widest),
-            task,
-            steps=how.sorting_tune_steps,
-            learning_rate=rate(2e-3, how.sorting_tune_steps),
-        )
-        run = simulate(tuned.network, trials.inputs)
-        accuracy[rank] = task.accuracy(jnp.asarray(run.outputs), trials)
-        dimension[rank] = measures.variance_dimension(np.asarray(run.states, float).reshape(-1, how.units))
-    return Measured(
-        {
-            "accuracy_with_one_too_few": accuracy[length - 1],
-            "accuracy_with_one_more": accuracy[length + 1],
-            "gain_of_further_variables": accuracy[widest] - accuracy[length + 1],
-        },
-        {
-            "rank": list(accuracy),
-            "accuracy": list(accuracy.values()),
-            "dimension": list(dimension.values()),
-            "full": float(cut.full_accuracy),
-        },
-        {"cut": cut},
-    )
-
-
-def _of_rank(network: Network, cut: latent.Extraction, rank: int, width: int) -> Network:
-    """The network cut to `rank`, as matrices of `width` whose other columns are zero, and stay so: in training the
-    gradient of either factor is a product with the other. All ranks share one compiled program.
-    """
-    reduced = latent.reduced(network, cut, width)
-    kept = (jnp.arange(width) < rank).astype(jnp.float32)
-    flow: Any = reduced.system.flow  # type: ignore[attr-defined]
-    low = LowRank(flow.connectivity.left * kept, flow.connectivity.right * kept, flow.connectivity.normalisation)
-    return eqx.tree_at(lambda net: net.system.flow.connectivity, reduced, low)
 
 
 def _random_unit(lab: Lab, rank: int, gain: float, draw: int) -> LatentFlow:

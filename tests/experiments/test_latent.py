@@ -25,7 +25,7 @@ DATA = Path(__file__).parents[2] / "../shared/data"
 def parts() -> dict[str, ModuleType]:
     """The files of measurements, wherever experiments are."""
     package = load_experiment("latent").__name__.rsplit(".", 1)[0]
-    names = ("theorems", "approximations", "geometry", "training")
+    names = ("theorems", "approximations", "geometry", "training", "scaling")
     return {name: importlib.import_module(f"{package}.{name}") for name in names}
 
 
@@ -94,6 +94,21 @@ def test_one_network_that_is_right_does_not_hide_two_that_are_wrong(parts: dict[
     found = parts["training"].furthest(np.array([[3, 2, 0], [3, 2, 0], [4, 4, 1]]))
     assert found == {"stable": 3, "one_unstable": 2, "two_unstable": 0}
     assert list(parts["training"].furthest(np.array([[8, 12, 6, 1]])).values()) == [8, 12, 6, 1]
+
+
+def test_the_least_rank_is_the_first_at_which_all_networks_sort(parts: dict[str, ModuleType]) -> None:
+    one, least = parts["scaling"].Sorted, parts["scaling"]._least_rank
+    found = {1: [one(0.6, 3), one(0.97, 3)], 2: [one(0.96, 6), one(0.99, 7)], 3: [one(1.0, 8)]}
+    assert least(found) == 2
+    assert np.isnan(least({1: found[1]}))
+
+
+def test_sorting_networks_keep_what_their_variables_hold(parts: dict[str, ModuleType], tmp_path: Path) -> None:
+    network = parts["scaling"].sorting_network(laboratory(tmp_path), 12, 2, 3, 0)
+    low = network.system.flow.connectivity
+    overlap = np.asarray(low.right).T @ np.asarray(low.left) * low.scale
+    # float32
+    np.testing.assert_allclose(overlap, np.diag([1.3, 1.3, 0.0]), atol=1e-6)
 
 
 @pytest.mark.slow
