@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def pair():
 
 
 def test_two_geometries_are_drawn_with_their_names_and_bounds(pair):
-    axes = rc.figures.one_function_two_geometries(pair)
+    axes: Any = rc.figures.one_function_two_geometries(pair)
     seen = drawn(axes)
     for label in ("output", "time (τ)", "PC 1 (80 %)", "second metric / first"):
         assert any(label in text for text in seen.labels), seen.labels

@@ -19,6 +19,7 @@ def linear():
     return checked(network, fixed_points=points)
 
 
+@pytest.mark.slow
 def test_every_identity_of_a_linear_low_rank_network_holds(linear):
     found, verdicts = linear
     # linear networks are not bounded: no sum of indices is due
@@ -30,6 +31,7 @@ def test_every_identity_of_a_linear_low_rank_network_holds(linear):
     assert len(found.names) == len(found.statements) == len(found.equations) == len(found.reasons)
 
 
+@pytest.mark.slow
 def test_it_survives_a_file(linear):
     found, _ = linear
     back = rc.identities.IdentityCheck.from_xarray(found.to_xarray())
@@ -51,9 +53,10 @@ def test_what_is_no_identity_of_a_dense_network_says_why():
     assert "theory does not hold" in reasons["overlap metric"]
 
 
+@pytest.mark.slow
 def test_a_network_that_explodes_is_not_believed():
     network = rc.systems.leaky_rate(9, inputs=4, outputs=1, key=rc.key(0))
-    wild = rc.systems.FunctionMap(lambda x, u: 1e200 * (x + u.sum()), 9, 4)
+    wild = rc.systems.FunctionMap(lambda x, u: 1e200 * (x + u.sum()), 9, 4, 0.2)
     _, verdicts = checked(rc.systems.Network(wild, network.readout, network.x0))
     assert verdicts["past inputs"] == "non_finite"
     assert "holds" not in verdicts.values()

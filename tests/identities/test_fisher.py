@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def test_fisher_memory_is_the_metric_under_the_inverse_covariance_and_below_its_
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("inputs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_normal_networks_have_the_closed_form_and_the_total_of_ganguli_huh_and_sompolinsky(inputs):
     _, b, rng = draw(1, inputs=inputs)
     q = scipy.stats.ortho_group.rvs(5, random_state=rng)
@@ -54,10 +56,10 @@ def test_normal_networks_have_the_closed_form_and_the_total_of_ganguli_huh_and_s
 def test_a_delay_line_forgets_as_noise_piles_up():
     # x_s holds the input of s steps ago and s + 1 steps of noise: J(s) = 1 / (s + 1)
     line = np.diag(np.ones(4), -1)
-    found = rc.identities.fisher_memory(jnp.asarray(line), jnp.asarray(np.eye(5)[:, :1]), ages=5)
+    found = rc.identities.fisher_memory(jnp.asarray(line), jnp.asarray(np.eye(5)[:, :1]), ages=AGES)
     # exact but for the inverse
-    np.testing.assert_allclose(found.curve[:, 0], 1 / (1 + np.arange(5)), rtol=1e-13)
-    np.testing.assert_allclose(found.recall[:, 0], 1 / (2 + np.arange(5)), rtol=1e-13)
+    np.testing.assert_allclose(found.curve[:, 0], 1 / (1 + np.arange(AGES)), rtol=1e-13)
+    np.testing.assert_allclose(found.recall[:, 0], 1 / (2 + np.arange(AGES)), rtol=1e-13)
 
 
 @pytest.mark.property
@@ -74,7 +76,7 @@ def test_memory_capacity_is_fisher_memory_of_noise_that_comes_in_by_the_inputs(s
     assert found.total == pytest.approx(capacity.rank, rel=100 * condition * np.finfo(float).eps)
 
 
-def gated(seed: int) -> tuple[rc.systems.Network, jnp.ndarray]:
+def gated(seed: int) -> tuple[Any, jnp.ndarray]:
     network = rc.cast(rc.systems.gru(5, inputs=2, outputs=1, key=rc.key(seed)), float)
     return network, jnp.asarray(np.random.default_rng(seed).normal(size=(6, 2)))
 
@@ -95,6 +97,7 @@ def test_along_a_trajectory_noise_is_carried_by_the_same_jacobians():
     assert found.recall_error <= found.tolerance
 
 
+@pytest.mark.slow
 def test_a_linear_map_comes_to_its_stationary_memory():
     w, b, _ = draw(3)
     network = rc.superposition.recall_network(rc.superposition.Weights(w, b, jnp.ones((1, 5))))

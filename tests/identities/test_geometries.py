@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from recurvature.lenses import overlaps
 LAYOUT = overlaps.Layout(1, 1, 2)
 MANIFOLD = rc.systems.ConstantInputs(rc.systems.box(a=(-1.0, 1.0), b=(-1.0, 1.0)))
 UNITS, DT, STEPS = 12, 0.1, 10
-WHERE = {"points": np.array([[0.2, -0.6]]), "duration": STEPS * DT}
+WHERE: dict[str, Any] = {"points": np.array([[0.2, -0.6]]), "duration": STEPS * DT}
 
 
 def random_overlaps(seed: int) -> np.ndarray:
@@ -37,6 +39,7 @@ def test_the_metric_of_a_linear_network_is_one_of_its_overlaps(seed):
     np.testing.assert_allclose(found.predicted, found.input_part + found.cross_part + found.recurrent_part, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_closed_form_for_past_inputs():
     s, units = random_overlaps(1), UNITS
     network = random_network(1)
@@ -121,6 +124,7 @@ def learned():
     )
 
 
+@pytest.mark.slow
 def test_overlaps_say_where_training_takes_the_metric(learned):
     _, _, found = learned
     assert found.status == 0
@@ -131,6 +135,7 @@ def test_overlaps_say_where_training_takes_the_metric(learned):
     assert found.loss[-1] < found.loss[0]
 
 
+@pytest.mark.slow
 def test_lengths_grow_while_larger_overlaps_would_lower_the_loss(learned):
     loss, _, found = learned
     s = jnp.asarray(found.matrix[0])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def test_a_network_has_the_eigenvalues_of_its_unit_and_copies_of_the_leak(form, 
 
 
 def test_the_indices_of_all_fixed_points_add_up_to_one_in_both_spectra():
-    network = rc.cast(rc.systems.leaky_rate(8, inputs=2, outputs=1, key=rc.key(3), rank=1), float)
+    network: Any = rc.cast(rc.systems.leaky_rate(8, inputs=2, outputs=1, key=rc.key(3), rank=1), float)
     m = np.asarray(network.system.flow.connectivity.left)
     # a memory: the encoding along the embedding, twice as strong as what keeps it
     network = eqx.tree_at(lambda n: n.system.flow.connectivity.right, network, jnp.asarray(2 * m))
