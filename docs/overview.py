@@ -1,6 +1,7 @@
 """Draws the README's figure, `docs/overview.png`, of the network of `recurvature demo`: `python docs/overview.py`."""
 
 from pathlib import Path
+from typing import Any
 
 import recurvature as rc
 from recurvature._progress import silent
@@ -14,7 +15,8 @@ def main() -> None:
     """Train the demo's network, look at it as the demo does, and draw one panel to each lens."""
     spec = parse(TrainSpec, DEMO, "the settings")
     _, found = demonstrate(spec, Options(), silent)
-    network, seen = found.subject.network, found.results
+    network = found.subject.network
+    seen: dict[str, Any] = dict(found.results)
     # the first input that is held after silence: the first context, without evidence
     points, field = seen["dynamics-fixed-points-1"], seen["dynamics-flow-1"]
     coordinate = ContextDecision().manifold(context=0).coordinates[0].name
@@ -29,6 +31,7 @@ def main() -> None:
         seen["overlaps-course"],
     )
     figure = next(iter(axes.values())).get_figure(root=True)
+    assert figure is not None
     figure.savefig(Path(__file__).with_name("overview.png"), dpi=130, pil_kwargs={"optimize": True})
 
 

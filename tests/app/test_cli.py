@@ -140,7 +140,8 @@ def test_the_figure_of_every_lens_is_made_of_the_results_of_a_demo(demo: Demo) -
     # two overlaps that the loss sees, two that it does not, and the line at 0
     assert len(axes["overlaps"].get_lines()) == 5
     lengths = np.linalg.norm(found["superposition-directions"].direction, axis=1)
-    np.testing.assert_allclose([line.get_ydata() for line in axes["memory"].get_lines()], lengths.T, rtol=1e-12)
+    drawn = np.stack([np.asarray(line.get_ydata()) for line in axes["memory"].get_lines()])
+    np.testing.assert_allclose(drawn, lengths.T, rtol=1e-12)
 
 
 def test_the_compilation_cache_is_used_and_private(demo: Demo) -> None:

@@ -68,7 +68,9 @@ def test_many_inputs_are_a_map_and_a_trial_alone_has_targets() -> None:
     task = rc.tasks.Reaching()
     axes = rc.figures.trial(task.trials(rc.key(2), 4), task)
     (image,) = axes[0].get_images()
-    assert np.shape(image.get_array()) == (task.input_size, task.steps)
+    values = image.get_array()
+    assert values is not None
+    assert values.shape == (task.input_size, task.steps)
     assert [ax.get_ylabel() for ax in axes] == ["input channel", "target"]
 
 

@@ -147,9 +147,9 @@ def _channels(ax: Axes, time: Float[np.ndarray, " time"], inputs: Float[np.ndarr
     if count > MOST_CHANNELS:
         top = float(np.abs(inputs).max()) or 1.0
         signed = inputs.min() < 0
-        span = {"vmin": -top if signed else 0.0, "vmax": top, "cmap": SIGNED if signed else MAGNITUDE}
+        scale: dict[str, Any] = {"vmin": -top if signed else 0.0, "vmax": top, "cmap": SIGNED if signed else MAGNITUDE}
         edges = (float(time[0] - (time[1] - time[0] if len(time) > 1 else 1)), float(time[-1]))
-        ax.imshow(inputs.T, aspect="auto", origin="lower", extent=(*edges, 0.5, count + 0.5), **span)
+        ax.imshow(inputs.T, aspect="auto", origin="lower", extent=(*edges, 0.5, count + 0.5), **scale)
         return
     for channel in range(count):
         name = f"input {channel + 1}" if count > 1 else "input"
