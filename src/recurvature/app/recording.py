@@ -318,9 +318,9 @@ def numbers(found: Observed) -> dict[str, Any]:
 def _metric_numbers(metric: warping.RecordedMetric) -> dict[str, Any]:
     words = warping.STATUS
     return {
-        "mean": np.asarray(metric.mean)[-1].tolist(),
-        "mean_low": np.asarray(metric.mean_low)[-1].tolist(),
-        "mean_high": np.asarray(metric.mean_high)[-1].tolist(),
+        "mean": np.asarray(metric.overall).tolist(),
+        "mean_low": np.asarray(metric.overall_low).tolist(),
+        "mean_high": np.asarray(metric.overall_high).tolist(),
         "explained": metric.explained,
         "smoothness": metric.smoothness,
         "above_noise": metric.above_noise.tolist(),

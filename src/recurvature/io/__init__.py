@@ -13,6 +13,7 @@ from recurvature.io.network_files import Imported as Imported
 from recurvature.io.network_files import read_network as read_network
 from recurvature.io.recordings import RecordedCoordinate as RecordedCoordinate
 from recurvature.io.recordings import Recording as Recording
+from recurvature.io.recordings import looks_recorded as looks_recorded
 from recurvature.io.recordings import polar as polar
 from recurvature.io.recordings import read_recording as read_recording
 from recurvature.io.recordings import save_recording as save_recording

@@ -110,9 +110,10 @@ def headline(found: Observed) -> str:
     """Whether each coordinate moves the activity beyond noise."""
     said = []
     for name, metric in found.single.items():
-        if not np.isfinite(np.asarray(metric.mean_low)[-1, 0, 0]):
+        low = float(np.asarray(metric.overall_low)[0, 0])
+        if not np.isfinite(low):
             continue
-        sure = float(np.asarray(metric.mean_low)[-1, 0, 0]) > 0
+        sure = low > 0
         said.append(f"{name} moves it {'beyond' if sure else 'not beyond'} noise")
     return f"The mean activity: {', '.join(said)}." if said else ""
 
@@ -120,7 +121,9 @@ def headline(found: Observed) -> str:
 def _facts(metric: RecordedMetric) -> tuple[Fact, ...]:
     shown = []
     for i, name in enumerate(metric.coordinates):
-        value, low, high = (float(np.asarray(v)[-1, i, i]) for v in (metric.mean, metric.mean_low, metric.mean_high))
+        value, low, high = (
+            float(np.asarray(v)[i, i]) for v in (metric.overall, metric.overall_low, metric.overall_high)
+        )
         if np.isfinite(value):
             ends = f"{percent(metric.level)} interval {number(low)} to {number(high)}"
             shown.append(Fact(f"mean metric, {name}", number(value), ends))

@@ -30,8 +30,8 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     about noise, and about smoothing only in that the fit is less smooth than the one that predicts best. `noise` is the
     noise floor: what one regression on all trials would have reported too much (docs eq. W.68). `mean` is the metric
     averaged over all points but the unsampled ones, with an interval of its own: it is far better known than any one of
-    them. `position` is the mean activity by the fit that predicts best, and `explained` the share of the variance of
-    single bins that this fit explains in trials left out of it.
+    them; `overall` is the same over all times too. `position` is the mean activity by the fit that predicts best, and
+    `explained` the share of the variance of single bins that this fit explains in trials left out of it.
 
     Estimates are unbiased, so they can be negative: `below_noise`, with stretches NaN.
     """
@@ -49,6 +49,9 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     mean: Float[Values, "time i j"] = eqx.field(metadata={"units": "activity²/(coordinate²)"})
     mean_low: Float[Values, "time i j"]
     mean_high: Float[Values, "time i j"]
+    overall: Float[Values, "i j"] = eqx.field(metadata={"units": "activity²/(coordinate²)"})
+    overall_low: Float[Values, "i j"]
+    overall_high: Float[Values, "i j"]
     position: Float[Values, "time point n"] = eqx.field(metadata={"units": "activity"})
     stretches: Float[Values, "time point k"]
     log_volume: Float[Values, "time point"]
@@ -167,7 +170,8 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
     error = _jackknife(without)
     reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1)
     count = np.where(known.any(1), known.sum(1), np.nan)[:, None, None]
-    mean, spread = np.nansum(metric, 1) / count, reach * _jackknife(np.nansum(without, 2) / count)
+    mean, around = np.nansum(metric, 1) / count, np.nansum(without, 2) / count
+    overall, spread = _over_times(mean), reach * _jackknife(np.stack([_over_times(each) for each in around]))
     factor = upper_factors(np.where(mask, metric, -np.eye(metric.shape[-1])), np.dtype(float))
     stretches = relative_stretches(factor, np.eye(metric.shape[-1]))
     definite = (stretches > 0).all(-1)
@@ -179,13 +183,22 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
         "standard_error": error,
         "noise": np.stack([each.naive for each in found]) - metric,
         "mean": mean,
-        "mean_low": mean - spread,
-        "mean_high": mean + spread,
+        "mean_low": mean - reach * _jackknife(around),
+        "mean_high": mean + reach * _jackknife(around),
+        "overall": overall,
+        "overall_low": overall - spread,
+        "overall_high": overall + spread,
         "position": np.stack([each.position for each in found]),
         "stretches": stretches,
         "log_volume": np.log(stretches).sum(-1),
         "status": np.where(known, np.where(definite, OK, BELOW_NOISE), UNSAMPLED).astype(np.int8),
     }
+
+
+def _over_times(mean: Float[np.ndarray, "time i j"]) -> Float[np.ndarray, "i j"]:
+    """The mean over the times that have one."""
+    known = np.isfinite(mean).all((-1, -2))
+    return mean[known].mean(0) if known.any() else np.full(mean.shape[1:], np.nan)
 
 
 def _jackknife(without: Float[np.ndarray, "fold *any"]) -> Float[np.ndarray, "*any"]:
