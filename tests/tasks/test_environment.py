@@ -176,6 +176,7 @@ def test_without_neurogym_the_way_to_it_is_shown(monkeypatch: pytest.MonkeyPatch
         made(NAMES[0])
 
 
+@pytest.mark.slow
 def test_a_network_learns_to_decide_and_is_tested_on_other_trials() -> None:
     timing = {"fixation": 100, "stimulus": 500, "decision": 100}
     options: dict[str, Any] = {"timing": timing, "cohs": [25.6, 51.2], "sigma": 0.5}

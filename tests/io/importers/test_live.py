@@ -41,7 +41,9 @@ def converted(name: str, cell: Any, readout: Any) -> Network:
     )
 
 
-@pytest.fixture(scope="module", params=["rnn", "gru", "lstm"])
+@pytest.fixture(
+    scope="module", params=["lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rnn", "gru"))]
+)
 def pair(request: pytest.FixtureRequest) -> Pair:
     with torch.random.fork_rng():
         torch.manual_seed(0)
