@@ -149,6 +149,16 @@ def _warnings(spec: SweepSpec, found: Swept) -> list[Block]:
     return notes
 
 
+def _in_short(found: Transition) -> str:
+    """Where the transition is at every delay, in one sentence: by the losses, else by the best seed."""
+    rows = zip(np.asarray(found.delay), np.asarray(found.crossing), np.asarray(found.best_of_n), strict=True)
+    at = {int(k): float(crossing if np.isfinite(crossing) else best) for k, crossing, best in rows}
+    known = [f"{number(p)} at a delay of {k}" for k, p in at.items() if np.isfinite(p)]
+    if not known:
+        return "On these densities no delay has a transition."
+    return f"It takes over below a density of {', '.join(known)}."
+
+
 def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
     cells = len(spec.densities) * len(spec.delays)
     count = f"{cells * spec.seeds:,} networks of {spec.units} units in {cells} cells"
@@ -166,6 +176,6 @@ def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
         ),
     ]
     blocks += _warnings(spec, found)
-    parts = [Section("phases", "Where sparse packing takes over", tuple(blocks))]
+    parts = [Section("phases", "Where sparse packing takes over", tuple(blocks), _in_short(found.transition))]
     title = f"How {spec.kind} networks pack memories, by density and delay"
     return sections.page(record, title, f"{count}.", parts, list(found.results().values()), [SUPERPOSITION])

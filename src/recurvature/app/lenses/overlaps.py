@@ -192,7 +192,7 @@ def _list(names: list[str]) -> str:
 
 
 def _gauge(gauge: str) -> str:
-    return {"own": "those of the file", "balanced": "balanced: both of equal length"}.get(gauge, gauge)
+    return {"own": "those of the network itself", "balanced": "balanced: both of equal length"}.get(gauge, gauge)
 
 
 def _combinations(count: int) -> str:
