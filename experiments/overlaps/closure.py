@@ -60,7 +60,12 @@ def _course(lab: Lab) -> dict[str, dict[str, Any]]:
                 n: _draws(lab, loss, said, n, draws, options) for n, draws in zip(how.units, how.draws, strict=True)
             }
             moved = float(np.abs(said.matrix[-1] - said.matrix[0]).max())
-            rows[name] = {"sizes": sizes, "moved": moved, "predicted loss": float(said.loss[-1])}
+            rows[name] = {
+                "sizes": sizes,
+                "moved": moved,
+                "predicted loss": float(said.loss[-1]),
+                "estimated error": said.diagnostics["error"][-1],
+            }
         return rows
 
     return lab.once("course", compute)
@@ -86,7 +91,7 @@ def _draws(
 
 def course_is_exact_for_many_units(lab: Lab) -> Measured:
     r"""The distance of the course of learning from the theory, as a power of N, over several tasks."""
-    found, orders, shares, ratios, floors = _course(lab), {}, {}, {}, {}
+    found, orders, shares, ratios, floors, foretold = _course(lab), {}, {}, {}, {}, {}
     for name, row in found.items():
         units = list(row["sizes"])
         far = np.array([row["sizes"][n]["distance"][-1] for n in units])
@@ -94,7 +99,8 @@ def course_is_exact_for_many_units(lab: Lab) -> Measured:
         shares[name] = float(far[-1] / row["moved"])
         # a floor and what sampling adds to it
         design = np.stack([np.ones(len(units)), np.array(units, float) ** -0.5], axis=1)
-        floors[name] = float(np.linalg.lstsq(design, far)[0][0] / far[-1])
+        floor = float(np.linalg.lstsq(design, far)[0][0])
+        floors[name], foretold[name] = floor / float(far[-1]), floor / row["estimated error"]
         ratios[name] = float(far[-1] / far[0] / np.sqrt(units[0] / units[-1]))
     energy = {name: row["sizes"][max(row["sizes"])]["energy ratio"] for name, row in found.items()}
     return Measured(
@@ -104,11 +110,14 @@ def course_is_exact_for_many_units(lab: Lab) -> Measured:
             "smallest_excess_at_most_units": min(ratios.values()),
             "largest_distance_over_change": max(shares.values()),
             "smallest_floor_over_distance": min(floors.values()),
+            "smallest_floor_over_estimate": min(foretold.values()),
+            "largest_floor_over_estimate": max(foretold.values()),
             "largest_energy_ratio": max(energy.values()),
         },
         {
             "orders": orders,
             "floors over distance": floors,
+            "floors over estimate": foretold,
             "distance over change": shares,
             "energy ratios": energy,
             "courses": found,

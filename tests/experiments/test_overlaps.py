@@ -105,37 +105,59 @@ def test_starts_are_matrices_of_scalar_products(parts: dict[str, ModuleType], la
     assert len({matrix.tobytes() for matrix in starts}) == 5
 
 
-def test_noise_on_targets_scatters_the_function_as_a_stationary_process(parts: dict[str, ModuleType], lab: Any) -> None:
-    settings, noise = parts["settings"], lab.settings.noise
-    loss, dt = settings.filter_loss(lab, settings.A), lab.settings.linear.dt
+def solution(lab: Any, settings: Any) -> tuple[np.ndarray, Any]:
+    """The filter of A as z·m, z·u v·m and v·u, and a network that has any such function."""
+    dt = lab.settings.linear.dt
     recurrence = 1 - (1 - np.exp(-settings.A * dt)) / dt
-    solution = jnp.array([1.0, recurrence, recurrence])
 
     def overlaps(f: Any) -> Any:
         s = jnp.zeros((4, 4)).at[0, 2].set(f[0]).at[0, 3].set(f[1]).at[1, 2].set(1.0).at[1, 3].set(f[2])
         return s + s.T
 
-    slopes = np.asarray(jax.jacfwd(lambda f: ov.kernel(overlaps(f), settings.RANK1, loss.steps, dt))(solution))[:, 0, 0]
-    hessian = 2 * dt * slopes.T @ slopes
-    # the noise of the gradient, drawn: its covariance is a multiple of the Hessian
-    noisy = ov.NoisyFilterLoss(loss, noise.std)
-    drawn = jax.jit(jax.vmap(lambda key: jax.grad(lambda f: noisy(overlaps(f), key))(solution)))
-    gradients = np.asarray(drawn(jr.split(rc.key(3), 1000)))
-    assert float(loss(overlaps(solution))) < 1e-20
-    covariance, said = np.cov(gradients.T), 2 * dt * noise.std**2 * hessian
-    size = np.sqrt(np.outer(np.diag(said), np.diag(said)))
-    # four standard errors of a covariance of 1000 draws
-    np.testing.assert_allclose(covariance / size, said / size, atol=4 * np.sqrt(2 / 1000))
-    # f' = f - rate G (H f + noise): the stationary covariance by SciPy's Lyapunov equation
+    return np.array([1.0, recurrence, recurrence]), overlaps
+
+
+def hessian(lab: Any, settings: Any) -> np.ndarray:
+    """That of the loss by the function, from central differences of the network's kernel, good to 1e-9."""
+    (at, overlaps), how = solution(lab, settings), lab.settings.linear
+    steps = round(how.duration / how.dt)
+    ends = [
+        [np.asarray(ov.kernel(overlaps(at + sign * step), settings.RANK1, steps, how.dt))[:, 0, 0] for sign in (1, -1)]
+        for step in 1e-5 * np.eye(3)
+    ]
+    slopes = np.stack([(up - down) / 2e-5 for up, down in ends], axis=1)
+    return 2 * how.dt * slopes.T @ slopes
+
+
+def test_noise_on_targets_scatters_the_function_as_a_stationary_process(parts: dict[str, ModuleType], lab: Any) -> None:
+    settings, noise, dt = parts["settings"], lab.settings.noise, lab.settings.linear.dt
+    bent = hessian(lab, settings)
+    # f' = f - rate G (H f + noise), the noise of covariance 2 dt std² H: SciPy's Lyapunov equation
     gram = np.array([[1.5, 0.4, 0.2], [0.4, 1.1, -0.3], [0.2, -0.3, 2.0]])
-    turn = np.eye(3) - noise.rate * gram @ hessian
-    stationary = scipy.linalg.solve_discrete_lyapunov(turn, noise.rate**2 * gram @ said @ gram)
-    spread = parts["memory"]._spread(lab, gram, np.asarray(solution))
-    # two routes through matrices of condition 1e4
-    np.testing.assert_allclose(spread, np.sqrt(np.diag(stationary)), rtol=1e-9)
+    added = noise.rate**2 * gram @ (2 * dt * noise.std**2 * bent) @ gram
+    stationary = scipy.linalg.solve_discrete_lyapunov(np.eye(3) - noise.rate * gram @ bent, added)
+    spread = parts["memory"]._spread(lab, gram, solution(lab, settings)[0])
+    # differences err by the square of 1e-5 times third derivatives of up to 1e3, of slopes that are nearly dependent
+    np.testing.assert_allclose(spread, np.sqrt(np.diag(stationary)), rtol=1e-5)
     # the rate is not small: without its second order the spread is another
     plain = np.sqrt(noise.rate * dt * noise.std**2 * np.diag(gram))
     assert (spread > 1.01 * plain).any()
+
+
+@pytest.mark.slow
+def test_noise_on_targets_moves_the_gradient_as_the_loss_bends(parts: dict[str, ModuleType], lab: Any) -> None:
+    settings, noise, dt = parts["settings"], lab.settings.noise, lab.settings.linear.dt
+    loss, (at, overlaps) = settings.filter_loss(lab, settings.A), solution(lab, settings)
+    noisy = ov.NoisyFilterLoss(loss, noise.std)
+    drawn = jax.jit(jax.vmap(lambda key: jax.grad(lambda f: noisy(overlaps(f), key))(jnp.asarray(at))))
+    covariance, said = (
+        np.cov(np.asarray(drawn(jr.split(rc.key(3), 4000))).T),
+        2 * dt * noise.std**2 * hessian(lab, settings),
+    )
+    assert float(loss(overlaps(at))) < 1e-20
+    size = np.sqrt(np.outer(np.diag(said), np.diag(said)))
+    # four standard errors of a covariance of 4000 draws
+    np.testing.assert_allclose(covariance / size, said / size, atol=4 * np.sqrt(2 / 4000))
 
 
 @pytest.mark.slow

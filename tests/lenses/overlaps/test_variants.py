@@ -271,13 +271,19 @@ def test_a_rate_that_a_small_loss_has_lowered_stays_low() -> None:
         s = turn @ s @ turn.T
         np.testing.assert_allclose(after, s, rtol=1e-12)
     np.testing.assert_allclose(found.time, rate * np.array([0, 1, 2, 2.25, 2.5, 2.75, 3]), rtol=1e-12)
+    with pytest.raises(InputError, match="`slower_below` must be"):
+        ov.Rule(rate, slower_below=0.0)
+
+
+@pytest.mark.slow
+def test_a_rate_that_falls_does_so_in_every_run_by_itself() -> None:
+    start, rate = some_overlaps(RANK1), 0.02
+    below = 0.9 * float(FILTER(jnp.asarray(start)))
     phase = ov.Phase(FILTER, ov.Rule(rate, slower_below=below), 6)
     told = ov.histories((phase, phase), phase, start[None], layout=RANK1, records=6)
     alone = ov.descend(FILTER, start, ov.Rule(rate, slower_below=below), steps=6, layout=RANK1)
     # sums of a batch in another order
     np.testing.assert_allclose(told.matrix[0, 0, :7], alone.matrix, rtol=1e-11)
-    with pytest.raises(InputError, match="`slower_below` must be"):
-        ov.Rule(rate, slower_below=0.0)
     with pytest.raises(InputError, match="equal rates alone"):
         ov.conserved(
             ov.descend(FILTER, start, ov.Rule(rate, weight_decay=0.1, slower_below=below), steps=6, layout=RANK1)

@@ -197,7 +197,7 @@ def descend_once(
 
 def _paced(at: Propagator, rule: Rule, value: Float[Array, ""]) -> tuple[Any, Propagator]:
     """The rate of a step whose loss is `value`, and how far the steps have gone with it."""
-    if at.pace is None or at.gone is None:
+    if rule.slower_below is None or at.pace is None or at.gone is None:
         return rule.rate, at
     pace = jnp.where(value < rule.slower_below, jnp.asarray(rule.slower, at.pace.dtype), at.pace)
     return rule.rate * pace, at._replace(pace=pace, gone=at.gone + pace)
