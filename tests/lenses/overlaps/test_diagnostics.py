@@ -134,8 +134,10 @@ def test_a_round_trip_says_so_too() -> None:
     )
     assert trip.closure == "drawn"
     assert trip.status.shape == trip.loss.shape
-    # descent of a small rate, for as long, and the same units: the error grows with the square of the way
-    assert 0.3 < trip.diagnostics["error"][-1] / (9 * course(SHORT).diagnostics["error"][-1]) < 3
+    # there and back is on and on where both tasks are one: descent of a small rate for as long, on the same units;
+    # looks are at other places, and a force between two of them is known to some ten per cent
+    on = ov.descend(pulses(), SATURATED, SHORT, steps=180, every=30, layout=RANK1)
+    assert trip.diagnostics["error"][-1] == pytest.approx(on.diagnostics["error"][-1], rel=0.2)
 
 
 class Own(eqx.Module):
