@@ -101,6 +101,7 @@ def test_directions_of_past_inputs(pair: Pair) -> None:
     both(pair, lambda net: rc.superposition.feature_directions(net, ages=4).direction)
 
 
+@pytest.mark.slow
 def test_fixed_points_and_their_spectra(pair: Pair) -> None:
     live, twin = (rc.dynamics.fixed_points(net, np.zeros(INPUTS), count=4, key=rc.key(0)) for net in pair[1:])
     assert live.states.shape == twin.states.shape
