@@ -62,15 +62,15 @@ def test_counts_grow_with_variables_and_not_with_units():
     rng = np.random.default_rng(0)
 
     def count(units, variables):
-        kappa, tuning = rng.normal(size=(1500, variables)), rng.normal(size=(variables, units))
+        kappa, tuning = rng.normal(size=(600, variables)), rng.normal(size=(variables, units))
         return latent.linear_dimension(np.tanh(kappa @ tuning), variables).components
 
-    two = [count(units, 2) for units in (300, 1200)]
-    # the components next to the 99th per cent hold 0.3 to 1.5 %, of which a sample of 300 units misses a twelfth
+    two = [count(units, 2) for units in (200, 800)]
+    # the components next to the 99th per cent hold 0.3 to 1.5 %, of which a sample of 200 units misses a tenth
     assert abs(two[1] - two[0]) <= 1
     # first order alone would be 2 and 4; of third order there are 4 and 20 monomials
     assert two[1] > 2
-    assert count(300, 4) > 2 * two[1]
+    assert count(200, 4) > 2 * two[1]
 
 
 # ---- the sphere
