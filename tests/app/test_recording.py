@@ -25,8 +25,8 @@ def ring(folder: Path) -> Path:
     preferred = 2 * np.pi * np.arange(12) / 12
     speed = rng.uniform(0, 1, (60, 5))
     mean = 3 + 2 * np.cos(angle[:, None, None] - preferred) + speed[..., None]
-    arrays = {"spikes": rng.poisson(mean), "angle": np.mod(angle, 2 * np.pi), "speed": speed, "condition": condition}
-    np.savez_compressed(folder / "ring.npz", **arrays)
+    angle = np.mod(angle, 2 * np.pi)
+    np.savez_compressed(folder / "ring.npz", spikes=rng.poisson(mean), angle=angle, speed=speed, condition=condition)
     return folder / "ring.npz"
 
 

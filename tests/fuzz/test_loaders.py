@@ -241,3 +241,21 @@ def test_zarr_folders(tmp_path: Path) -> None:
         counts[outcome(io.load, target)] += 1
         (target / name).write_bytes(original)
     assert min(counts.values()) > 0
+
+
+def recording_bytes(folder: Path, ending: str) -> bytes:
+    rng = np.random.default_rng(0)
+    arrays = {"activity": rng.poisson(2.0, (12, 3)).astype(float), "place": rng.uniform(0, 1, 12)}
+    if ending == "npz":
+        stream = streams.BytesIO()
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        return stream.getvalue()
+    place = io.RecordedCoordinate("place", arrays["place"], "cm")
+    io.save_recording(io.Recording(arrays["activity"], np.array([0, 5]), (place,)), folder / "a.h5")
+    return (folder / "a.h5").read_bytes()
+
+
+@pytest.mark.parametrize(("ending", "count"), [("npz", 200), ("h5", 200)])
+def test_recordings(tmp_path: Path, ending: str, count: int) -> None:
+    data = recording_bytes(tmp_path, ending)
+    run(io.read_recording, tmp_path / f"other.{ending}", attempts(10, count, mutate, data))

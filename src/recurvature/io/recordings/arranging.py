@@ -48,8 +48,8 @@ def arranged(path: Path, tables: Tables, asked: Asked) -> Recording:
     label = None if label_name is None else _labels(path, label_name, tables, bins)
     periods = asked.periods if asked.periods is not None else _known(tables, PERIODS)
     starts = _starts(path, tables, bins, periods, label, vector)
-    used = {name, label_name, asked.polar, periods, _known(tables, BIN_WIDTH)}
-    found = () if vector is None else polar(vector)
+    used: set[object] = {name, label_name, asked.polar, periods, _known(tables, BIN_WIDTH)}
+    found: tuple[RecordedCoordinate, ...] = () if vector is None else polar(vector)
     found += _coordinates(path, tables, bins, starts, asked, used)
     spikes, spike = in_spikes(bins.activity)
     labels = label[starts] if label is not None and len(label) == count else label

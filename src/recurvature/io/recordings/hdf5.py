@@ -23,8 +23,9 @@ def hdf5_tables(path: Path) -> Iterator[dict[str, Table]]:
         size = path.stat().st_size
         with decoding(path, "an HDF5 file"):
             found = dict(_datasets(path, file))
-        check_names(path, found)
-        yield {name: _table(path, name, dataset, size) for name, dataset in found.items() if _is_numeric(dataset)}
+            check_names(path, found)
+            tables = {n: _table(path, n, dataset, size) for n, dataset in found.items() if _is_numeric(dataset)}
+        yield tables
 
 
 @contextlib.contextmanager

@@ -174,7 +174,7 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
     overall, spread = _over_times(mean), reach * _jackknife(np.stack([_over_times(each) for each in around]))
     factor = upper_factors(np.where(mask, metric, -np.eye(metric.shape[-1])), np.dtype(float))
     stretches = relative_stretches(factor, np.eye(metric.shape[-1]))
-    definite = (stretches > 0).all(-1)
+    definite = np.asarray((stretches > 0).all(-1))
     stretches = np.where(definite[..., None], stretches, np.nan)
     return {
         "metric": metric,
