@@ -25,11 +25,11 @@ RATE = 2e-2
 
 
 def sorting_network(lab: Lab, units: int, rank: int, width: int, seed: int) -> Network:
-    r"""A network whose first `rank` of `width` latent variables keep their values, $\mathbf NM = 1.3$; none else has weights.
+    r"""A network whose first `rank` of `width` latent variables keep their values; the others have no weights.
 
     In training the gradient of either factor is a product with the other, so that columns of zeros stay: all ranks
     share one compiled program.
-    """  # noqa: E501
+    """
     key = rc.stream(lab.key, f"sorting {units} {seed}")
     network = leaky_rate(units, inputs=2, outputs=1, key=key, dt=STEP, rank=width)
     flow: Any = network.system.flow  # type: ignore[attr-defined]

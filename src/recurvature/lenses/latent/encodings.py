@@ -79,11 +79,12 @@ class EncodedFlow(AbstractFlow):
 class AutoencoderFlow(AbstractFlow):
     r"""Units that carry the flow $\dot\kappa = G(\kappa, u)$ on the image of a decoder (docs eq. L.91, L.92).
 
-    $\tau\dot r = -r + \psi(\kappa) + \tau J_\psi(\kappa)\,G(\kappa, u)$ with $\kappa = E(r)$ and $E(\psi(\kappa)) = \kappa$: any flow
-    under any smooth tuning $\psi$. States on the image stay there, and what is off it fades with $e^{-t/\tau}$. arXiv
-    2502.14337, eq. M15. `encode` (N,) to (K,), `decode` (K,) to (N,) and `field` (K,), (inputs,) to (K,), per unit of
-    time, are JAX functions; hold them against each other by `autoencoder_consistency`.
-    """  # noqa: E501
+    $\tau\dot r = -r + \psi(\kappa) + \tau J_\psi(\kappa)\,G(\kappa, u)$ with $\kappa = E(r)$ and
+    $E(\psi(\kappa)) = \kappa$: any flow under any smooth tuning $\psi$. States on the image stay there, and what is off
+    it fades with $e^{-t/\tau}$. arXiv 2502.14337, eq. M15. `encode` (N,) to (K,), `decode` (K,) to (N,) and `field`
+    (K,), (inputs,) to (K,), per unit of time, are JAX functions; hold the first two against each other by
+    `autoencoder_consistency`. `units` is N.
+    """
 
     encode: Encode = eqx.field(static=True)
     decode: Decode = eqx.field(static=True)
