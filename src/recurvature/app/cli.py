@@ -69,7 +69,7 @@ def demo(
     json: Json = False,
     no_cache: NoCache = False,
 ) -> None:
-    """Train a network to decide by context, look at how it warps its inputs, write DIR/report.html."""
+    """Train a network to decide by context, look at it through every lens, write DIR/report.html."""
     run = begin("demo", json, force, no_cache)
     from recurvature.app import commands
     from recurvature.app.subject import Options
