@@ -38,7 +38,7 @@ def test_numbers(value: float, text: str) -> None:
         (0.123456, "12.3"),
         (0.0, "0"),
         (1.8, "180"),
-        (25, "2,500"),
+        (25.0, "2,500"),
     ],
 )
 def test_a_share_is_all_only_when_it_is_all(fraction: float, text: str) -> None:
