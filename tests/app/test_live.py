@@ -208,6 +208,7 @@ def test_a_surface_turns_plays_and_names_its_points(shown: Callable[..., Any]) -
     slider = "const s = document.querySelector('[data-view=sheet] input[type=range]');"
     driver.execute_script(slider + "s.value = 1; s.dispatchEvent(new Event('input'))")
     views.append(image(driver, "sheet"))
+    press(driver, "sheet", "Escape")
     press(driver, "sheet", ".")
     # the first point of the grid, at the second of six times: an output of 2.8 times the first coordinate
     assert said(driver, "sheet") == "evidence 1 = −0.2, evidence 2 = −0.2, output −0.56"

@@ -26,7 +26,7 @@ TITLES = {
 
 def agreement(subject: Subject, seen: dict[str, Seen], report: Report) -> IdentityCheck | None:
     """The identities between lenses on the first view; None for a single lens, a large state, or no curve of inputs."""
-    if len(seen) < 2 or subject.network.system.state_size > LARGEST:
+    if len(seen) < 2 or not subject.views or subject.network.system.state_size > LARGEST:
         return None
     view = subject.views[0]
     points = seen["dynamics"].results.get("dynamics-fixed-points-0") if "dynamics" in seen else None

@@ -206,6 +206,7 @@ VIEWS.sheet = (figure, data) => {
 
   box.canvas.addEventListener("pointerdown", (event) => {
     drag = place(box.canvas, event);
+    change({ point: nearest(drag) }); // a finger does not hover
     box.canvas.setPointerCapture(event.pointerId);
   });
   box.canvas.addEventListener("pointermove", (event) => {
