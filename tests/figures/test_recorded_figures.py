@@ -53,12 +53,14 @@ def test_intervals_hold_what_is_drawn_and_the_floor_is_beside_them(plane: Record
     first = panels[0].lines[0].get_ydata()
     np.testing.assert_array_equal(first, np.asarray(plane.metric).reshape(8, 4, 2, 2)[:, 0, 0, 0])
     (panel,) = figures.recorded_intervals(line, times=(0.0, 0.2))
-    assert [text.get_text() for text in panel.get_legend().get_texts()][:2] == ["t = 0 s", "t = 0.2 s"]
+    legend = panel.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["t = 0 s", "t = 0.2 s"]
 
 
 def test_a_ring_is_drawn_closed_and_a_sheet_with_both_families(plane: RecordedMetric, line: RecordedMetric) -> None:
     ring = figures.recorded_sheet(line)
-    x, y = ring.lines[0].get_data()
+    x, y = np.asarray(ring.lines[0].get_data())
     assert (x[0], y[0]) == (x[-1], y[-1])
     sheet = figures.recorded_sheet(plane)
     assert len(sheet.lines) == 4 + 8

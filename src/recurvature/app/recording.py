@@ -17,7 +17,7 @@ from recurvature.lenses import superposition, warping
 from recurvature.measures import Decoding, MeanGeometry, Persistence
 from recurvature.systems.inputs import Coordinate
 
-OUTER = (2.5, 97.5)
+OUTER = (5.0, 95.0)
 """Percentiles between which a coordinate is looked at: beyond them are too few bins."""
 POINTS = {1: (16,), 2: (12, 5)}
 """Points along the coordinates by their number."""

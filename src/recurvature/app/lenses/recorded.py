@@ -110,10 +110,14 @@ def headline(found: Observed) -> str:
     """Whether each coordinate moves the activity beyond noise."""
     said = []
     for name, metric in found.single.items():
-        low = float(np.asarray(metric.overall_low)[0, 0])
-        if not np.isfinite(low):
+        lows = [float(np.asarray(metric.overall_low)[0, 0])]
+        if found.joint is not None:
+            i = found.joint.coordinates.index(name)
+            lows.append(float(np.asarray(found.joint.overall_low)[i, i]))
+        if not np.isfinite(lows).any():
             continue
-        sure = low > 0
+        # by itself or with the other held
+        sure = max(low for low in lows if np.isfinite(low)) > 0
         said.append(f"{name} moves it {'beyond' if sure else 'not beyond'} noise")
     return f"The mean activity: {', '.join(said)}." if said else ""
 

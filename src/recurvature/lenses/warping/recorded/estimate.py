@@ -45,6 +45,8 @@ class Estimate(NamedTuple):
     left_out: Float[np.ndarray, "fold point i j"]
     naive: Float[np.ndarray, "point i j"]
     position: Float[np.ndarray, "point n"]
+    bins: Int[np.ndarray, " point"]
+    """Near each point."""
     trials: int
 
 
@@ -54,7 +56,8 @@ class Fit(NamedTuple):
     moments: Moments
     slope: Float[np.ndarray, "point m p"]
     trials: Int[np.ndarray, " point"]
-    """Trials near each point."""
+    """Near each point."""
+    bins: Int[np.ndarray, " point"]
     fewest: int
 
 
@@ -96,7 +99,7 @@ def choose(
 
 def estimate(rows: Rows, plan: Plan) -> Estimate:
     """Products of tangents at every point from the rows of one time; NaN where too few trials are near."""
-    product, left_out, naive, trials = [], [], [], []
+    product, left_out, naive, trials, bins = [], [], [], [], []
     for fit in _fits(rows, plan):
         cross = fit.moments.cross if plan.ambient is None else fit.moments.cross @ plan.ambient.T
         found = crossed(Moments(fit.moments.square, cross * plan.scale), plan.split)
@@ -105,11 +108,13 @@ def estimate(rows: Rows, plan: Plan) -> Estimate:
         left_out.append(np.stack([_tangents(each, fit.slope) * seen for each in found.left_out]))
         naive.append(_tangents(found.naive, fit.slope) * seen)
         trials.append(seen[..., 0])
+        bins.append(fit.bins)
     return Estimate(
         np.concatenate(product),
         np.concatenate(left_out, 1),
         np.concatenate(naive),
         _positions(rows, plan) * np.concatenate(trials),
+        np.concatenate(bins),
         len(np.unique(rows.trial)),
     )
 
@@ -138,15 +143,16 @@ def _fits(rows: Rows, plan: Plan) -> list[Fit]:
         value, slope = smooth.expansion(plan.centres, order, coordinates)
         moments = smooth.moments(rows, order, coordinates, plan.folds)
         # half a wave to either side: further away an expansion continues what it has not seen
-        trials = np.array([near(rows, c, local.reach(0.5 / order, coordinates), coordinates) for c in plan.centres])
+        around = [near(rows, c, local.reach(0.5 / order, coordinates), coordinates) for c in plan.centres]
+        trials, bins = np.array(around).T
         # where the fit is known worse than by a single bin there, it is extrapolation
         inside = smooth.leverage(moments, value) <= 1
-        return [Fit(moments, slope, np.where(inside, trials, 0), FEWEST)]
+        return [Fit(moments, slope, np.where(inside, trials, 0), bins, FEWEST)]
     widths, fits = local.reach(plan.smoothness, coordinates), []
     slope = local.slopes(widths, DEGREE)[None]
     fewest = 2 * slope.shape[2]
     for centre in plan.centres:
         moments = local.moments(rows, centre, widths, coordinates, plan.folds, DEGREE)
-        trials = np.array([near(rows, centre, widths, coordinates)])
-        fits.append(Fit(moments, slope, trials, fewest))
+        trials, bins = np.array([near(rows, centre, widths, coordinates)]).T
+        fits.append(Fit(moments, slope, trials, bins, fewest))
     return fits

@@ -29,8 +29,8 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     `low` and `high` are the ends of the interval of every entry (docs eq. W.67), of `standard_error`; the interval is
     about noise, and about smoothing only in that the fit is less smooth than the one that predicts best. `noise` is the
     noise floor: what one regression on all trials would have reported too much (docs eq. W.68). `mean` is the metric
-    averaged over all points but the unsampled ones, with an interval of its own: it is far better known than any one of
-    them; `overall` is the same over all times too. `position` is the mean activity by the fit that predicts best, and
+    averaged over all points but the unsampled ones, each weighing as many bins as are near, with an interval of its
+    own; `overall` is the same over all times too. `position` is the mean activity by the fit that predicts best, and
     `explained` the share of the variance of single bins that this fit explains in trials left out of it.
 
     Estimates are unbiased, so they can be negative: `below_noise`, with stretches NaN.
@@ -169,8 +169,10 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.nd
     metric, without = np.where(mask, metric, np.nan), np.where(mask, without, np.nan)
     error = _jackknife(without)
     reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1)
-    count = np.where(known.any(1), known.sum(1), np.nan)[:, None, None]
-    mean, around = np.nansum(metric, 1) / count, np.nansum(without, 2) / count
+    share = np.where(known, np.stack([each.bins for each in found]), 0.0)
+    share = (share / np.where(known.any(1), share.sum(1), np.nan)[:, None])[..., None, None]
+    mean, around = np.nansum(share * metric, 1), np.nansum(share * without, 2)
+    mean, around = (np.where(known.any(1)[:, None, None], v, np.nan) for v in (mean, around))
     overall, spread = _over_times(mean), reach * _jackknife(np.stack([_over_times(each) for each in around]))
     factor = upper_factors(np.where(mask, metric, -np.eye(metric.shape[-1])), np.dtype(float))
     stretches = relative_stretches(factor, np.eye(metric.shape[-1]))

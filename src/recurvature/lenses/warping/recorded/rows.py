@@ -65,7 +65,8 @@ def near(
     centre: Float[np.ndarray, " m"],
     widths: Float[np.ndarray, " m"],
     coordinates: tuple[Coordinate, ...],
-) -> int:
-    """Trials with a bin within the given widths of a point."""
+) -> tuple[int, int]:
+    """Trials with a bin within the given widths of a point, and how many bins there are."""
     step = wrapped(rows.theta - centre, coordinates) / widths
-    return len(np.unique(rows.trial[(step**2).sum(-1) < 1]))
+    trials = rows.trial[(step**2).sum(-1) < 1]
+    return len(np.unique(trials)), len(trials)
