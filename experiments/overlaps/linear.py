@@ -121,10 +121,10 @@ def flow_is_the_limit(lab: Lab) -> Measured:
 
 
 def flow_keeps_invariants(lab: Lab) -> Measured:
-    """The spectrum of JS and the charge along flow, and how descent moves them, rate by rate."""
-    start, loss = two_networks(lab)["network 2"], filter_loss(lab, A)
-    duration, rates = 4.0, (2e-3, 1e-3, 5e-4)
-    kept = ov.invariants(ov.flow(loss, start, duration=duration, layout=RANK1, samples=20, rtol=1e-12))
+    """The spectrum of JS and the charge along flow, and how descent moves them, rate by rate: a whole training."""
+    start, loss, how = two_networks(lab)["network 2"], filter_loss(lab, A), lab.settings.linear
+    duration, rates = how.first_steps * how.rate, (2e-3, 1e-3, 5e-4)
+    kept = ov.invariants(ov.flow(loss, start, duration=duration, layout=RANK1, samples=60))
     moved = []
     for rate in rates:
         steps = round(duration / rate)

@@ -40,6 +40,7 @@ def learning(layout: ov.Layout, seed: int = 0, *, count: bool = True) -> ov.Lear
         gradient_norm=number,
         margin=number,
         smallest_eigenvalue=number,
+        drift=number,
         status=np.zeros(STEPS, np.int8),
         columns=layout.columns,
         outputs=layout.outputs,

@@ -161,6 +161,32 @@ def test_bias_and_start_are_inputs_of_their_own() -> None:
     np.testing.assert_allclose(np.asarray(outputs)[:, 1:], expected, rtol=1e-11, atol=1e-13)
 
 
+def test_the_reduced_model_is_held_against_the_network_on_given_inputs() -> None:
+    rng = np.random.default_rng(2)
+    network: Any = ov.assemble(some_vectors(RANK1, 20, 4), RANK1, dt=DT)
+    network = eqx.tree_at(
+        lambda n: (n.system.flow.bias, n.x0, n.readout.bias),
+        network,
+        tuple(jnp.asarray(rng.normal(size=k)) for k in (20, 20, 1)),
+        is_leaf=lambda x: x is None,
+    )
+    inputs = rng.normal(size=(2, 15, 1))
+    assert np.isnan(ov.extract(network).output_error)
+    # linear units of the rank that is kept, with a bias, a start and a constant output: rounding
+    assert ov.extract(network, inputs).output_error < 1e-13
+    # what a rank leaves out, beside a simulation written out
+    full = rc.systems.Dense(network.system.flow.connectivity.dense() + jnp.asarray(0.05 * rng.normal(size=(20, 20))))
+    cut = eqx.tree_at(lambda n: n.system.flow.connectivity, network, full)
+    found = ov.extract(cut, inputs, rank=1)
+    own = np.stack([run(cut, x) for x in inputs])
+    said = [np.asarray(ov.respond(jnp.asarray(found.matrix), found.layout, jnp.asarray(x), DT)) for x in inputs]
+    expected = np.linalg.norm(said - own) / np.linalg.norm(own)
+    assert found.output_error == pytest.approx(expected, rel=1e-9)
+    assert expected > 1e-2
+    with pytest.raises(InputError, match="the network has a flow"):
+        ov.extract(ov.assemble(some_vectors(RANK1, 20, 4), RANK1, dt=None), inputs)
+
+
 def test_systems_of_another_form_are_refused() -> None:
     zero = jnp.zeros((5, 5))
     rate = rc.systems.LeakyRate(rc.systems.Dense(zero), zero[:, :1], zero[0])

@@ -54,8 +54,8 @@ def test_flow_keeps_the_spectrum_and_the_charge(limit: ov.Learning) -> None:
     kept = ov.invariants(limit)
     # the overlaps moved by tenths
     assert np.abs(limit.matrix[-1] - limit.matrix[0]).max() > 0.1
-    # a solver asked for 1e-10
-    assert kept.drift.max() < 1e-9
+    # a solver asked for 1e-10 a step, and of an order that does better
+    assert kept.drift.max() < 1e-10
     determinants = np.linalg.det(limit.matrix)
     np.testing.assert_allclose(determinants, determinants[0], rtol=1e-8)
     s = np.asarray(limit.matrix[0])

@@ -51,6 +51,8 @@ class Overlaps(AbstractResult):
     """Distance from instability of the linear (or linearised) recurrence; negative where unstable."""
     dtype: str
     status: int
+    output_error: float = float("nan")
+    """How far the reduced model's outputs are from the network's own on given inputs, of their norm (docs eq. O.58)."""
     vectors: Float[Values, "n a"] | None = None
     """Those of the network, for tests on its units; None where overlaps are all that is known."""
 

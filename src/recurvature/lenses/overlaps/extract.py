@@ -1,8 +1,10 @@
 r"""The vectors and overlaps of anyone's network: low-rank as trained, or dense after a singular value decomposition."""
 
+import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -10,11 +12,13 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_choice, check_count
 from recurvature.lenses.overlaps.coordinates import Overlaps, describe
 from recurvature.lenses.overlaps.layout import BIAS, START, Layout
+from recurvature.lenses.overlaps.response import respond
 from recurvature.systems.base import AbstractSystem, Euler, Network
 from recurvature.systems.connectivity import AbstractConnectivity, LowRank
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
 from recurvature.systems.linear import LinearMap
 from recurvature.systems.readout import LinearReadout
+from recurvature.systems.simulate import simulate
 
 Gauge = Literal["own", "balanced"]
 
@@ -31,11 +35,19 @@ class Stack(eqx.Module):
     dt: float | None = eqx.field(static=True)
 
 
-def extract(network: Network, *, gauge: Gauge = "own", rank: int | None = None) -> Overlaps:
+def extract(
+    network: Network,
+    inputs: Float[Any, "trial time d"] | None = None,
+    *,
+    gauge: Gauge = "own",
+    rank: int | None = None,
+) -> Overlaps:
     r"""The overlaps of a network (docs eq. O.3), and how well they stand for it.
 
     **Arguments**
 
+    - `inputs`: your own (trial, time, d), of a network in steps. All units and the reduced model are run on them, and
+      `output_error` says how far apart their outputs are (docs eq. O.58); NaN without.
     - `gauge`: `own` keeps the factors as trained, which is what further training starts from; `balanced` has
       $\sigma_{UU} = \sigma_{VV}$ diagonal, ordered by singular value, signs by $\sigma_{zu}\ge0$ (dense networks have
       no factors of their own and always get this one).
@@ -48,7 +60,7 @@ def extract(network: Network, *, gauge: Gauge = "own", rank: int | None = None) 
     stack = stacked(network, gauge=gauge, rank=rank)
     theta = np.asarray(stack.theta)
     bias = getattr(network.readout, "bias", None)
-    return describe(
+    found = describe(
         theta.T @ theta / theta.dtype.type(len(theta)),
         stack.layout,
         units=len(theta),
@@ -60,6 +72,18 @@ def extract(network: Network, *, gauge: Gauge = "own", rank: int | None = None) 
         output_bias=None if bias is None else np.asarray(bias),
         vectors=theta,
     )
+    return found if inputs is None else dataclasses.replace(found, output_error=_output_error(network, found, inputs))
+
+
+def _output_error(network: Network, found: Overlaps, inputs: Float[Any, "trial time d"]) -> float:
+    """Norm of the difference of outputs, all units and reduced model, over that of the outputs (docs eq. O.58)."""
+    if found.dt is None:
+        raise InputError("`inputs` are samples, and the network has a flow: wrap it as Euler(flow, dt), or leave them.")
+    matrix, given = jnp.asarray(found.matrix), jnp.asarray(inputs)
+    outputs = np.asarray(simulate(network, given).outputs) - found.output_bias
+    said = jax.vmap(lambda x: respond(matrix, found.layout, x, found.dt or 1.0, found.phi))(given)
+    size = float(np.linalg.norm(outputs))
+    return float(np.linalg.norm(np.asarray(said) - outputs)) / size if size > 0 else float("nan")
 
 
 def stacked(network: Network, *, gauge: Gauge = "own", rank: int | None = None, keep: tuple[str, ...] = ()) -> Stack:

@@ -44,8 +44,7 @@ class Invariants(AbstractResult):
     @property
     def drift(self) -> Float[np.ndarray, " step"]:
         """The largest change since the first step of any eigenvalue and any charge."""
-        moved = (np.asarray(x) - np.asarray(x)[:1] for x in (self.spectrum, self.charge))
-        return np.max([np.abs(x).reshape(len(x), -1).max(-1) for x in moved], axis=0)
+        return largest_change(np.asarray(self.spectrum), np.asarray(self.charge))
 
 
 def invariants(source: Overlaps | Learning | UnitLearning) -> Invariants:
@@ -57,18 +56,30 @@ def invariants(source: Overlaps | Learning | UnitLearning) -> Invariants:
         time = np.asarray(source.count).astype(s.dtype)
     elif isinstance(source, Learning):
         time = np.asarray(source.time)
-    weights = weights_of(source.rule.get("blocks") if isinstance(source, Learning) else None, layout)
+    blocks = source.rule.get("blocks") if isinstance(source, Learning) else None
+    spectrum, charge = kept_by(s, layout, blocks)
+    return Invariants(time=time, spectrum=spectrum, charge=charge, columns=layout.columns)
+
+
+def kept_by(
+    overlaps: Float[np.ndarray, "step a a"], layout: Layout, blocks: Sequence[float] | None
+) -> tuple[Float[np.ndarray, "step a"], Float[np.ndarray, "step i j"]]:
+    """`spectrum` and `charge` of `Invariants` for vectors that learn at the rates of `blocks`."""
+    weights = weights_of(blocks, layout)
     u, v = layout.u, layout.v
     # a frozen block has an infinite weight: 0 * inf where its overlaps vanish
     with np.errstate(invalid="ignore"):
-        scaled = s * np.sqrt(weights[:, None] * weights[None, :])
-        charge = s[:, u, u] * weights[u][:, None] - s[:, v, v] * weights[v][:, None]
-    return Invariants(
-        time=time,
-        spectrum=signed_spectrum(scaled.astype(s.dtype), layout),
-        charge=np.where(np.isfinite(charge), charge, np.nan).astype(s.dtype),
-        columns=layout.columns,
+        scaled = overlaps * np.sqrt(weights[:, None] * weights[None, :])
+        charge = overlaps[:, u, u] * weights[u][:, None] - overlaps[:, v, v] * weights[v][:, None]
+    return (
+        signed_spectrum(scaled.astype(overlaps.dtype), layout),
+        np.where(np.isfinite(charge), charge, np.nan).astype(overlaps.dtype),
     )
+
+
+def largest_change(*courses: Float[np.ndarray, "step ..."]) -> Float[np.ndarray, " step"]:
+    """How far any entry of any of `courses` has gone from the first step; NaN where one of them is."""
+    return np.max([np.abs(x - x[:1]).reshape(len(x), -1).max(-1) for x in courses], axis=0)
 
 
 def weights_of(blocks: Sequence[float] | None, layout: Layout) -> Float[np.ndarray, " a"]:

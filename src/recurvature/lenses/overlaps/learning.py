@@ -23,6 +23,7 @@ from recurvature.lenses.overlaps.descent import (
 )
 from recurvature.lenses.overlaps.diagnostics import LOOKS, check_looks, judge, judged, leg_of, vectors_of
 from recurvature.lenses.overlaps.extract import stacked
+from recurvature.lenses.overlaps.invariants import kept_by, largest_change
 from recurvature.lenses.overlaps.layout import Layout
 from recurvature.lenses.overlaps.record import Learning, recover
 from recurvature.lenses.overlaps.status import classify_steps
@@ -85,7 +86,15 @@ def descend(
         method=_METHODS[rule.name] + ("" if phi_of(loss) == "identity" else " of the effective network"),
         rule=dataclasses.asdict(rule) | {"blocks": list(rule.blocks)},
     )
-    return judged(learning, judge([leg_of(learning, loss, data, rule)], looks=looks, vectors=vectors_of(overlaps)))
+    legs = [leg_of(learning, loss, data, rule)]
+    return judged(_of(overlaps, learning), judge(legs, looks=looks, vectors=vectors_of(overlaps)))
+
+
+def _of(source: Any, learning: Learning) -> Learning:
+    """`learning` with what is known of the network that learns."""
+    if not isinstance(source, Overlaps):
+        return learning
+    return dataclasses.replace(learning, units=source.units, gauge=source.gauge)
 
 
 _follow = eqx.filter_jit(follow)
@@ -130,6 +139,7 @@ def _record(
     margin = stability_margin(matrices, layout, dt)
     finite = np.isfinite(matrices).all((-1, -2))
     smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], matrices, 0))[:, 0]
+    spectrum, charge = kept_by(matrices, layout, options["rule"].get("blocks"))
     return Learning(
         matrix=matrices,
         propagator=propagators,
@@ -137,6 +147,8 @@ def _record(
         gradient_norm=norm,
         margin=margin.astype(matrices.dtype),
         smallest_eigenvalue=np.where(finite, smallest, np.nan).astype(matrices.dtype),
+        # nonlinear units keep the charge alone
+        drift=largest_change(spectrum, charge) if linear else largest_change(charge),
         status=classify_steps(matrices, loss, margin, linear=linear),
         closure="unchecked",
         diagnostics={},
@@ -185,7 +197,7 @@ def flow(
         {"blocks": list(blocks)},
     )
     legs = [leg_of(learning, loss, None, Rule(1.0, blocks))]
-    return judged(learning, judge(legs, looks=looks, vectors=vectors_of(overlaps)))
+    return judged(_of(overlaps, learning), judge(legs, looks=looks, vectors=vectors_of(overlaps)))
 
 
 def control(
@@ -209,7 +221,7 @@ def control(
     times, matrices, solved = _solved(loss, start, which, Rule(1.0), duration, samples, rtol, control=True)
     nowhere = jnp.full_like(matrices, jnp.nan)
     learning = _flowed(loss, matrices, nowhere, times, solved, which, dt, "control: descent in the overlaps", {})
-    return judged(learning, judge([leg_of(learning, loss, None, Rule(1.0))], looks=LOOKS))
+    return judged(_of(overlaps, learning), judge([leg_of(learning, loss, None, Rule(1.0))], looks=LOOKS))
 
 
 def _solved(

@@ -37,6 +37,9 @@ class Learning(AbstractResult):
     )
     margin: Float[Values, " step"]
     smallest_eigenvalue: Float[Values, " step"]
+    drift: Float[Values, " step"] = eqx.field(
+        metadata={"long_name": "largest change of what gradient flow keeps, as far as units of this kind keep it"}
+    )
     status: Int[Values, " step"]
     columns: tuple[str, ...]
     outputs: int
@@ -48,6 +51,10 @@ class Learning(AbstractResult):
     closure: str
     diagnostics: Diagnostics
     dtype: str
+    units: int | None = None
+    """Number of units of the network; None where overlaps are all that was given."""
+    gauge: str = "given"
+    """How U and V share the recurrence, as in `Overlaps`."""
 
     @property
     def layout(self) -> Layout:
