@@ -255,7 +255,7 @@ def recording_bytes(folder: Path, ending: str) -> bytes:
     return (folder / "a.h5").read_bytes()
 
 
-@pytest.mark.parametrize(("ending", "count"), [("npz", 200), ("h5", 200)])
+@pytest.mark.parametrize(("ending", "count"), [("npz", 100), ("h5", 100)])
 def test_recordings(tmp_path: Path, ending: str, count: int) -> None:
     data = recording_bytes(tmp_path, ending)
     run(io.read_recording, tmp_path / f"other.{ending}", attempts(10, count, mutate, data))

@@ -58,7 +58,7 @@ def coverage(network: rc.systems.Network, model: warping.Metric, trials: int, re
 
 def test_intervals_hold_the_model_metric(network: rc.systems.Network, model: warping.Metric) -> None:
     """Nine in ten are demanded; intervals are made for 95 %."""
-    repeats = 16
+    repeats = 12
     # neighbouring angles and both times share their trials: a repeat counts as no more than 3 independent intervals (an
     # expansion of order 2 has 5 coefficients), and a share of 0.95 falls below this bound in 1 of 1000 such tests
     bound = scipy.stats.binom.ppf(1e-3, 3 * repeats, 0.95) / (3 * repeats)
@@ -85,7 +85,7 @@ SQUARE = (Coordinate("a", -1.0, 1.0), Coordinate("b", -1.0, 1.0))
 
 @pytest.mark.parametrize("method", ["smooth", "local"])
 def test_without_noise_the_metric_is_exact_and_there_is_no_floor(method: Any) -> None:
-    y, x = planar(np.random.default_rng(0), 60, 4, 0.0)
+    y, x = planar(np.random.default_rng(0), 40, 3, 0.0)
     found = warping.recorded_metric(
         y, x, coordinates=SQUARE, points=(3, 3), method=method, smoothness=0.9 if method == "local" else 1.0
     )
@@ -103,7 +103,7 @@ def test_without_noise_the_metric_is_exact_and_there_is_no_floor(method: Any) ->
 
 def test_noise_adds_nothing_on_average_though_bins_of_a_trial_share_it() -> None:
     """The naive product is off by the noise floor, many standard errors; what is reported is not."""
-    rng, repeats, found = np.random.default_rng(1), 80, []
+    rng, repeats, found = np.random.default_rng(1), 50, []
     for _ in range(repeats):
         y, x = (np.repeat(part, 3, axis=1) for part in planar(rng, 30, 1, 6.0))
         found.append(warping.recorded_metric(y, x, coordinates=SQUARE, points=np.zeros((1, 2)), smoothness=1.0))
@@ -116,7 +116,7 @@ def test_noise_adds_nothing_on_average_though_bins_of_a_trial_share_it() -> None
     assert (np.diagonal(noise.mean(0)) > 5 * np.diagonal(error)).all()
     low, high = (np.stack([np.asarray(getattr(f, name))[0, 0] for f in found]) for name in ("low", "high"))
     held = ((low <= [[2, 1], [1, 3]]) & (high >= [[2, 1], [1, 3]])).mean(0)
-    # 80 intervals at 95 % hold more than this in all but 1 of 1000 tests
+    # 50 intervals at 95 % hold more than this in all but 1 of 1000 tests
     assert (held > scipy.stats.binom.ppf(1e-3, repeats, 0.95) / repeats).all()
 
 
