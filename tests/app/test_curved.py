@@ -8,7 +8,7 @@ import pytest
 
 import recurvature as rc
 from recurvature.app.lenses import curved, geometry
-from recurvature.app.page import Notice, Picture, Points
+from recurvature.app.page import Heading, Notice, Picture, Points, Text
 from recurvature.app.subject import View
 from recurvature.lenses import warping
 from recurvature.systems import LinearReadout, Network
@@ -39,7 +39,7 @@ PLANE = View("bowl", ConstantInputs(box(a=(-1.0, 1.0), b=(-1.0, 1.0)), lambda th
 def test_a_surface_is_mapped_and_stored() -> None:
     found = looks(network(bowl), PLANE)
     section = curved.curvature_section(found)
-    assert [type(block) for block in section.blocks[2:]] == [Points, Picture]
+    assert [type(block) for block in section.blocks] == [Heading, Picture, Text, Points]
     assert "curvature" in found[0].results()
     (points,) = [block for block in section.blocks if isinstance(block, Points)]
     # K = 4/(1 + 4|u|^2)^2: 4 in the middle, 4/81 at the corners
