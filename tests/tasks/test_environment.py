@@ -115,6 +115,23 @@ def test_the_manifold_is_the_noise_free_trial_at_every_number() -> None:
     assert list(task.views()) == ["stimuli"]
 
 
+def test_steps_are_found_in_single_precision() -> None:
+    domain = rc.systems.interval("a")
+    for dt in (0.1, 0.2, 0.3):
+        manifold = environment.LinearCourse(domain, np.arange(200.0)[:, None], np.zeros((1, 200, 1)), dt, ())
+        read = rc.systems.sample_inputs(manifold, np.zeros((1, 1), np.float32), dt=dt, steps=200)
+        np.testing.assert_array_equal(read[0, :, 0], np.arange(200))
+
+
+def test_a_coordinate_in_other_units_is_the_same_manifold(monkeypatch: pytest.MonkeyPatch) -> None:
+    million = 1e6
+    trial = environment._quiet
+    scaled = lambda env, numbers, seed: trial(env, numbers | {"coh": numbers["coh"] / million}, seed)  # noqa: E731
+    monkeypatch.setattr(environment, "_quiet", scaled)
+    options = {**COHERENCE, "along": {"coh": (-51.2 * million, 51.2 * million)}}
+    assert made(NAMES[0], **options).manifold().jump_times == (1.0, 21.0)
+
+
 def neurogym_trial(coherence: float) -> np.ndarray:
     env = environment._environment(NAMES[0], {"sigma": 0.0})
     env.new_trial(ground_truth=0, coh=coherence)
@@ -144,6 +161,8 @@ def test_several_coordinates_at_once() -> None:
         (NAMES[0], {"trials": 0}, "`trials` must be"),
         (NAMES[0], {"answer_weight": 1.0}, "`answer_weight` must be a finite number above 1"),
         (NAMES[0], {"along": {"contrast": (0.0, 1.0)}}, "do not depend on contrast"),
+        (NAMES[0], {**COHERENCE, "along": {**COHERENCE["along"], "cohh": (0.0, 1.0)}}, "do not depend on cohh\\."),
+        (NAMES[0], {"fixed": {"ground_truth": 0}}, "name its coordinates in `along`"),
         (NAMES[0], {"along": {"ground_truth": (0.0, 1.0)}}, "makes no trial with|no linear function"),
         (
             "DelayMatchSample-v0",

@@ -43,8 +43,9 @@ class LinearCourse(AbstractInputManifold):
 
     def inputs(self, time: Float[Array, ""], theta: Float[Array, " m"]) -> Float[Array, " d"]:
         """The input in the step that holds `time`."""
-        # a millionth of a step is far above the rounding of a quotient, so that a jump belongs to what follows it
-        step = jnp.clip(jnp.floor(time / self.dt + 1e-6).astype(jnp.int32), 0, len(self.course) - 1)
+        # far above the rounding of a quotient, also in single precision: a jump belongs to what follows it
+        slack = 1e-6 + 4 * len(self.course) * float(jnp.finfo(time.dtype).eps)
+        step = jnp.clip(jnp.floor(time / self.dt + slack).astype(jnp.int32), 0, len(self.course) - 1)
         course, slopes = jnp.asarray(self.course, theta.dtype), jnp.asarray(self.slopes, theta.dtype)
         return course[step] + theta @ slopes[:, step]
 
@@ -149,6 +150,8 @@ def from_environment(
     check_positive(tau_ms=tau_ms)
     if not 1 < answer_weight < math.inf:
         raise InputError(f"`answer_weight` must be a finite number above 1; got {answer_weight!r}.")
+    if fixed and not along:
+        raise InputError("`fixed` says what else a trial of the manifold is made of: name its coordinates in `along`.")
     env = _environment(environment, options)
     seed = int(jr.bits(stream(key, "environment"), dtype=jnp.uint32))
     env.seed(seed)
@@ -243,14 +246,17 @@ def _stimuli(
     corner = {name: low + 0.3 * (high - low) for name, (low, high) in along.items()}
     seen = _alike(_quiet(env, fixed | corner, seed), course)
     expected = base + sum(corner[name] * slope for name, slope in zip(along, slopes, strict=True))
-    if not np.abs(seen - expected).max() <= _LINEAR * max(1.0, float(np.abs(course).max())):
+    if not np.abs(seen - expected).max() <= _LINEAR * max(1.0, *(float(np.abs(a).max()) for a in (course, expected))):
         raise InputError(
             f"the observations of {type(env).__name__} are no linear function of {', '.join(along)} (or are noisy). "
             "Write its stimuli as systems.FunctionInputs."
         )
-    if not any(np.abs(slope).max() > _LINEAR for slope in slopes):
-        raise InputError(f"the observations of {type(env).__name__} do not depend on {', '.join(along)}.")
-    stacked = np.concatenate([base, *slopes], 1)
+    # what each coordinate does over its range: units of coordinates are anyone's
+    moves = [slope * (high - low) for slope, (low, high) in zip(slopes, along.values(), strict=True)]
+    idle = [name for name, move in zip(along, moves, strict=True) if not np.abs(move).max() > _LINEAR]
+    if idle:
+        raise InputError(f"the observations of {type(env).__name__} do not depend on {', '.join(idle)}.")
+    stacked = np.concatenate([base, *moves], 1)
     jumps = np.flatnonzero((np.abs(np.diff(stacked, axis=0)) > _LINEAR * np.abs(stacked).max()).any(1)) + 1
     return LinearCourse(domain, base, np.stack(slopes), dt, tuple(float(k * dt) for k in jumps))
 
