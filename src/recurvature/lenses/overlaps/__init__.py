@@ -1,5 +1,6 @@
 """Overlaps: how gradient descent moves a low-rank network, and what it remembers unseen (arXiv 2605.04115)."""
 
+from recurvature.lenses.overlaps.adam import first_adam_step as first_adam_step
 from recurvature.lenses.overlaps.closure import Closure as Closure
 from recurvature.lenses.overlaps.closure import closure as closure
 from recurvature.lenses.overlaps.conditions import in_words as in_words
@@ -83,6 +84,7 @@ from recurvature.lenses.overlaps.response import kernel as kernel
 from recurvature.lenses.overlaps.response import respond as respond
 from recurvature.lenses.overlaps.response import state_space as state_space
 from recurvature.lenses.overlaps.response import transfer as transfer
+from recurvature.lenses.overlaps.sinusoids import SinusoidLoss as SinusoidLoss
 from recurvature.lenses.overlaps.span import share_outside as share_outside
 from recurvature.lenses.overlaps.status import CLOSURE as CLOSURE
 from recurvature.lenses.overlaps.status import STATUS as STATUS

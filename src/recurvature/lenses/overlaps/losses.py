@@ -14,7 +14,7 @@ from recurvature._errors import InputError, check_choice, check_positive, check_
 from recurvature._keys import PRNGKey
 from recurvature.lenses.overlaps.gramians import finite_integrals, finite_sums, lyapunov_continuous, lyapunov_discrete
 from recurvature.lenses.overlaps.layout import Layout
-from recurvature.lenses.overlaps.response import StateSpace, difference, respond, sampled, state_space
+from recurvature.lenses.overlaps.response import StateSpace, coloured, difference, respond, sampled, state_space
 from recurvature.lenses.overlaps.units import simulated
 from recurvature.systems.gaussian import mean_slope
 from recurvature.tasks.base import AbstractTask
@@ -33,6 +33,9 @@ class FilterLoss(eqx.Module):
     - `dt`: the Euler step in time constants; None for continuous time.
     - `duration`: $T$ in time constants; None for the stationary loss, the same for both inputs.
     - `input`: `impulse` or `white`.
+    - `correlation`: the correlation time of the noise, in time constants, of a stationary loss: white noise of unit
+      intensity behind one pole, an Ornstein-Uhlenbeck process (docs eq. O.59). None leaves it white. Sinusoids:
+      `SinusoidLoss`.
 
     Called with overlaps it gives a number, infinite where the recurrence is unstable and $T$ is not finite.
     """
@@ -43,6 +46,7 @@ class FilterLoss(eqx.Module):
     dt: float | None = eqx.field(static=True)
     duration: float | None = eqx.field(static=True)
     input: Input = eqx.field(static=True)
+    correlation: float | None = eqx.field(static=True, default=None)
 
     def __init__(
         self,
@@ -51,14 +55,19 @@ class FilterLoss(eqx.Module):
         dt: float | None = None,
         duration: float | None = None,
         input: Input = "impulse",
+        correlation: float | None = None,
     ):
         self.target = target if dt is None else sampled(target, dt)
-        self.layout, self.dt, self.duration, self.input = layout, dt, duration, input
+        self.layout, self.dt, self.duration, self.input, self.correlation = layout, dt, duration, input, correlation
 
     def __check_init__(self) -> None:
         check_choice("input", self.input, ("impulse", "white"))
         if self.dt is not None:
             check_positive(dt=self.dt)
+        if self.correlation is not None:
+            check_positive(correlation=self.correlation)
+            if self.duration is not None:
+                raise InputError("correlated noise has a stationary loss: leave `duration` None, or `correlation`.")
         if self.duration is not None:
             check_positive(duration=self.duration)
             # a duration that is no whole number of steps would be cut in silence
@@ -78,7 +87,8 @@ class FilterLoss(eqx.Module):
     @eqx.filter_jit
     def error_system(self, overlaps: Float[Array, "a a"]) -> StateSpace:
         """The state space whose impulse response is $k - k^*$ (in steps: times `dt`)."""
-        return difference(state_space(overlaps, self.layout, self.dt), self.target)
+        system = difference(state_space(overlaps, self.layout, self.dt), self.target)
+        return system if self.correlation is None else coloured(system, self.correlation, self.dt)
 
     @eqx.filter_jit
     def __call__(self, overlaps: Float[Array, "a a"]) -> Float[Array, ""]:
@@ -95,9 +105,9 @@ class FilterLoss(eqx.Module):
                 gramian = finite_sums(f, x, self.steps, taper=taper)
         value = jnp.trace(error.output @ gramian @ error.output.T)
         value = value if self.dt is None else value / self.dt
-        return value if self.duration is not None else jnp.where(self._stable(f), value, jnp.inf)
+        return value if self.duration is not None else jnp.where(self.stable(f), value, jnp.inf)
 
-    def _stable(self, f: Float[Array, "k k"]) -> Array:
+    def stable(self, f: Float[Array, "k k"]) -> Array:
         """Whether powers of $F$ die out (of a flow: those of the step of the trapezoidal rule, stable when it is)."""
         power = jax.lax.stop_gradient(f)
         if self.dt is None:

@@ -69,7 +69,13 @@ def transfer(
 
     Continuous: $H(s) = C(s - F)^{-1}G$, $s$ per time constant. In steps: $H(\zeta) = \sum_n\zeta^{-n}CF^nG$.
     """
-    system = state_space(overlaps, layout, dt)
+    return transfer_of(state_space(overlaps, layout, dt), frequencies, dt)
+
+
+def transfer_of(
+    system: StateSpace, frequencies: Complex[Array, " frequency"], dt: float | None = None
+) -> Complex[Array, "frequency o d"]:
+    """The transfer function of any state space; arguments as for `transfer`."""
     identity = jnp.eye(system.transition.shape[0], dtype=frequencies.dtype)
     f, g, c = (part.astype(frequencies.dtype) for part in (system.transition, system.input, system.output))
 
@@ -202,3 +208,21 @@ def difference(network: StateSpace, target: StateSpace) -> StateSpace:
     transition = jax.scipy.linalg.block_diag(network.transition, target.transition.astype(dtype))
     inputs = jnp.concatenate([network.input, target.input.astype(dtype)])
     return StateSpace(transition, inputs, jnp.concatenate([network.output, -target.output.astype(dtype)], axis=1))
+
+
+def coloured(system: StateSpace, correlation: float, dt: float | None) -> StateSpace:
+    r"""`system` behind one more pole, which makes correlated noise of white noise (docs eq. O.59).
+
+    $\dot\xi = (x-\xi)/\tau_c$ in front of the inputs, $\tau_c$ = `correlation`; in steps
+    $\xi_t = \rho\xi_{t-1}+(1-\rho)x_t$ with $\rho = e^{-dt/\tau_c}$. Slow inputs pass as they are.
+    """
+    f, g, c = system.transition, system.input, system.output
+    one, zero = jnp.eye(g.shape[1], dtype=f.dtype), jnp.zeros((g.shape[1], f.shape[0]), f.dtype)
+    kept = -1 / correlation if dt is None else float(np.exp(-dt / correlation))
+    # in steps the input of a step has passed the pole before it arrives
+    arrives, enters, passes = (1.0, 1 / correlation, 0.0) if dt is None else (kept, 1 - kept, 1 - kept)
+    return StateSpace(
+        jnp.block([[f, arrives * g], [zero, kept * one]]),
+        jnp.concatenate([passes * g, enters * one]),
+        jnp.concatenate([c, jnp.zeros((c.shape[0], g.shape[1]), f.dtype)], axis=1),
+    )
