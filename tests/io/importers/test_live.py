@@ -162,6 +162,20 @@ def test_a_module_of_ones_own_is_copied_and_left_as_it_is() -> None:
     np.testing.assert_array_equal(net.system.step(jnp.asarray(x), jnp.asarray(u)), before)  # type: ignore[attr-defined]
 
 
+def test_tensors_with_gradients_are_taken_and_no_generator_is_left_changed() -> None:
+    seeded: list[int] = []
+    module, before = Own(), torch.get_rng_state()
+    with pytest.MonkeyPatch.context() as patch:
+        # it seeds every device, of which only the CPU's state is put back
+        patch.setattr(torch, "manual_seed", seeded.append)
+        weight, start = torch.nn.Parameter(torch.ones(2, 3)), torch.ones(3, requires_grad=True)
+        net = rc.io.wrap_torch(module, step=call, state_size=3, input_size=2, readout=weight, x0=start)
+    assert not seeded
+    np.testing.assert_array_equal(net.readout.weight, np.ones((2, 3)))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(net.x0, np.ones(3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 class Counting(torch.nn.Module):
     """A module that keeps what it has seen."""
 
@@ -223,6 +237,8 @@ def test_misuse_names_the_cure() -> None:
         rc.io.wrap_torch(call)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="`rates` must be at most"):
         own(rates=4)
+    with pytest.raises(InputError, match="`state_size` of this GRUCell is 3; got 6"):
+        rc.io.wrap_torch(torch.nn.GRUCell(2, 3), state_size=6)
     with pytest.raises(InputError, match=r"`readout` must be a torch.nn.Linear or a matrix; got Tanh"):
         own(readout=torch.nn.Tanh())
 

@@ -104,8 +104,8 @@ class _TorchFunction(AbstractHostFunction):
         import torch
 
         with _ONE_AT_A_TIME:
-            # torch takes no memory that it may not write to
-            given = [torch.from_numpy(a if a.flags.writeable else a.copy()) for a in arguments]
+            # torch takes no memory that it may not write to, and a step may write to what it is given
+            given = [torch.from_numpy(np.array(a)) for a in arguments]
             value: np.ndarray = self.tensors(*given).detach().numpy()
             return value
 
@@ -117,8 +117,8 @@ def wrap_torch(
     state_size: int | None = None,
     input_size: int | None = None,
     rates: int | None = None,
-    readout: "torch.nn.Linear | Float[Values, 'o r'] | None" = None,
-    x0: Float[Values, " n"] | None = None,
+    readout: "torch.nn.Linear | torch.Tensor | Float[Values, 'o r'] | None" = None,
+    x0: "torch.Tensor | Float[Values, ' n'] | None" = None,
     dt: float = 1.0,
 ) -> Network:
     """A PyTorch module as a network, stepped and differentiated by PyTorch in this process.
@@ -145,9 +145,9 @@ def wrap_torch(
     _check(function)
     n = function.size
     system = HostMap(function, seen, dt)
-    start = np.zeros(n) if x0 is None else x0
+    start = np.zeros(n) if x0 is None else _numbers(x0)
     check_shape("x0", start, (n,))
-    return Network(system, _readout(readout, seen), jnp.asarray(np.asarray(start, np.float64), float))
+    return Network(system, _readout(readout, seen), jnp.asarray(start, float))
 
 
 def _function(
@@ -161,7 +161,11 @@ def _function(
     if isinstance(module, torch.nn.RNNCellBase) and step is None:
         joined = isinstance(module, torch.nn.LSTMCell)
         step = _lstm_step if joined else _cell_step
-        state_size, input_size = module.hidden_size * (2 if joined else 1), module.input_size
+        known = module.hidden_size * (2 if joined else 1), module.input_size
+        for name, given, size in zip(("state_size", "input_size"), (state_size, input_size), known, strict=True):
+            if given is not None and given != size:
+                raise InputError(f"`{name}` of this {type(module).__name__} is {size}; got {given}. Leave it out.")
+        state_size, input_size = known
         rates = module.hidden_size if rates is None else rates
     if step is None or state_size is None or input_size is None:
         raise InputError(
@@ -196,11 +200,20 @@ def _readout(readout: Any, seen: int) -> LinearReadout:
     if readout is None:
         return LinearReadout(jnp.eye(seen, dtype=float))
     if not isinstance(readout, torch.nn.Module):
-        return LinearReadout(jnp.asarray(np.asarray(readout, np.float64), float))
+        return LinearReadout(jnp.asarray(_numbers(readout), float))
     if not isinstance(readout, torch.nn.Linear):
         raise InputError(f"`readout` must be a torch.nn.Linear or a matrix; got {type(readout).__name__}.")
-    as_array = lambda t: jnp.asarray(t.detach().cpu().double().numpy().copy(), float)  # noqa: E731
-    return LinearReadout(as_array(readout.weight), None if readout.bias is None else as_array(readout.bias))
+    weight, bias = (None if t is None else jnp.asarray(_numbers(t), float) for t in (readout.weight, readout.bias))
+    return LinearReadout(weight, bias)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """A copy in float64, of a tensor of any device and kind too."""
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    return np.array(values, np.float64)
 
 
 def _check(function: _TorchFunction) -> None:
@@ -211,9 +224,10 @@ def _check(function: _TorchFunction) -> None:
     point, along = rng.standard_normal((2, 3, *function.sizes))
     before = {name: buffer.clone() for name, buffer in function.held.module.named_buffers()}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        # of the CPU, where the copy is: `torch.manual_seed` would seed the generators of other devices for good
+        torch.default_generator.manual_seed(1)
         first = _tried(function, point)
-        torch.manual_seed(2)
+        torch.default_generator.manual_seed(2)
         again = _tried(function, point)
     after = dict(function.held.module.named_buffers())
     changed = [name for name, buffer in before.items() if not torch.equal(buffer, after[name])]
