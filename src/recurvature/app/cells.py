@@ -113,8 +113,9 @@ def sweep(spec: SweepSpec, *, key: PRNGKey, parts: Parts, report: Report) -> Swe
     report(Progress("cells", total, total))
     diagram = phase_diagram(cells)
     followed, chosen = [], _digest(spec.model_dump(include=set(CHOICE)))
-    for done, delay in enumerate(spec.delays if spec.branch_steps else ()):
-        report(Progress("branches", done, len(spec.delays)))
+    delays = np.asarray(diagram.delay)[diagram.packs].tolist() if spec.branch_steps else []
+    for done, delay in enumerate(delays):
+        report(Progress("branches", done, len(delays)))
         origins = _origins(cells, diagram, delay)
         if origins is not None:
             follow = functools.partial(_followed, spec, origins, delay, key, report)

@@ -19,6 +19,7 @@ from recurvature.lenses.superposition import (
     spiral_optimum,
     tied,
 )
+from recurvature.lenses.superposition.crossing import _only_change
 
 RESPONSE = np.array([-2.1, 0.4, 0.9, -0.3, 0.05, -0.6])
 
@@ -134,17 +135,33 @@ def test_dense_and_sparse_branches_are_minima_on_either_side_of_a_jump():
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", sorted(TRANSITION))
 def test_the_table_of_transitions_is_that_of_the_exact_losses(delay):
-    known = TRANSITION[delay]
-    found = crossing(delay, between=(known - 0.05, known + 0.05))
+    # one range for all delays, all of which is looked at: a second crossing would be refused
+    found = crossing(delay, points=1024)
     # what the table claims of itself, a hundredth
-    assert found.density == pytest.approx(known, abs=0.01)
+    assert found.density == pytest.approx(TRANSITION[delay], abs=0.01)
     np.testing.assert_allclose(found.loss[0], found.loss[1], rtol=2e-3)
+    known = np.isfinite(found.excess)
+    np.testing.assert_array_equal(found.excess[known] > 0, found.scanned[known] < found.density)
+    assert known.sum() >= 3
 
 
 @pytest.mark.slow
 def test_branches_that_do_not_cross_are_no_transition():
-    with pytest.raises(NumericalError, match=r"do not cross between 0\.6 and 0\.65"):
-        crossing(2, between=(0.6, 0.65), points=256, ages=12)
+    with pytest.raises(
+        NumericalError, match=r"from 0\.6 to 0\.65 the losses of both branches of delay 2 change places 0"
+    ):
+        crossing(2, between=(0.6, 0.65), scan=2, points=256, ages=12)
+
+
+def test_losses_that_change_places_more_than_once_are_refused():
+    density, pairs = np.array([0.1, 0.2, 0.3, 0.4]), []
+    # what is unknown lies between two that are known
+    assert _only_change(2, density, np.array([1.0, np.nan, -1.0, -2.0]), pairs) == (0, 2)
+    for excess, times in (([1.0, -1.0, 1.0, -1.0], 3), ([-1.0, 1.0, np.nan, 2.0], 1), ([np.nan] * 4, 0)):
+        with pytest.raises(NumericalError, match=f"change places {times} times"):
+            _only_change(2, density, np.array(excess), pairs)
+    with pytest.raises(InputError, match="`scan` must be at least 2"):
+        crossing(2, scan=1)
 
 
 def test_what_is_no_response_is_refused():

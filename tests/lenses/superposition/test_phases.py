@@ -164,6 +164,7 @@ def test_the_best_of_many_seeds_changes_between_two_densities(crossed):
     np.testing.assert_allclose(diagram.susceptibility, 2 * 0.45**2)
     np.testing.assert_allclose(diagram.steepness, 0, atol=1e-14)
     np.testing.assert_array_equal(diagram.near_best[:, 0], 0.5)
+    np.testing.assert_array_equal(diagram.reached[:, 0], 0.5)
 
 
 def test_a_phase_throughout_is_no_transition(packed):
@@ -179,6 +180,23 @@ def test_without_younger_ages_there_is_no_order_and_no_density_where_it_changes(
     found = transition(none, key=rc.key(0), resamples=10)
     assert np.isnan(none.susceptibility).all()
     assert np.isnan([found.susceptible[0], found.steepest[0], found.best_of_n[0]]).all()
+
+
+def test_a_single_younger_age_makes_no_two_phases(crossed):
+    diagram, followed = crossed
+    short = dataclasses.replace(diagram, delay=np.array([1]))
+    found = transition(short, [dataclasses.replace(followed, delay=1)], key=rc.key(0), resamples=10)
+    assert [found.statuses[s] for s in (*found.crossing_status, *found.best_of_n_status)] == [
+        "too few younger ages"
+    ] * 2
+    numbers = (found.crossing, found.best_of_n, found.flat, found.susceptible, found.steepest)
+    assert np.isnan([each[0] for each in numbers]).all()
+    assert np.isnan(
+        np.concatenate([found.interval[0], found.grid[0], found.coexistence[0], found.crossing_grid[0]])
+    ).all()
+    assert not found.missed.any()
+    assert np.isnan(short.reached).all()
+    assert (diagram.packs.tolist(), short.packs.tolist()) == ([True], [False])
 
 
 def test_cells_whose_seeds_all_missed_the_better_branch_are_named(packed, crossed):

@@ -24,8 +24,8 @@ def test_a_sparse_spiral_in_words():
         "At a density of 0.05 the sparse packing costs less: the transition is at 0.495, a factor of 9.9 away."
     )
     assert "the dense packing costs less: the transition is at 0.2" in verdict(found, density=0.4, critical=0.2)[2]
-    assert verdict(geometry(packed(0.444, 90, 7), 7), density=0.4)[2].startswith(
-        "The transition for a delay of 7 is not"
+    assert verdict(geometry(packed(0.444, 90, 9), 9), density=0.4)[2].startswith(
+        "The transition for a delay of 9 is not"
     )
 
 

@@ -13,6 +13,7 @@ from recurvature.figures.style import (
     GREY,
     INK,
     MAGNITUDE,
+    PALE,
     SMALL,
     VERMILLION,
     dress,
@@ -33,10 +34,11 @@ def phase_diagram(
 
     With a `transition`, circles mark where the losses of both branches cross (where they were not followed, diamonds
     where the best of all seeds changes), bars the densities at which both branches were found, and crosses the cells
-    in which no seed came near the better branch. Triangles are turns beyond the axis: alternating networks.
+    in which no seed came near the better branch. Triangles are turns beyond the axis: alternating networks. Delays of 0
+    and 1, which have no order, are hatched.
     """
     figure = new_figure(figure, width=FULL, height=2.6)
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.1))
     dress(left)
     dress(right)
     _map(figure, left, result)
@@ -48,14 +50,18 @@ def phase_diagram(
 
 def _map(figure: FigureBase, ax: Axes, result: PhaseDiagram) -> None:
     frame(ax)
-    psi, density = result.of_best("order_parameter"), np.asarray(result.density)
+    density = np.asarray(result.density)
+    # a single younger age has no order: its projection may have either sign
+    psi = np.where(result.packs, result.of_best("order_parameter"), np.nan)
     logs = np.log(density)
     middle = (logs[1:] + logs[:-1]) / 2
     edges = np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
     rows = np.arange(len(np.asarray(result.delay)) + 1) - 0.5
     norm = Normalize(0, 1)
     ax.pcolormesh(edges, rows, np.ma.masked_invalid(psi.T), norm=norm, cmap=MAGNITUDE, edgecolors="face", linewidth=0.2)
-    ax.set_facecolor(GREY)
+    ax.set_facecolor(PALE)
+    for row in np.flatnonzero(~result.packs):
+        ax.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0)
     ax.set_xscale("log")
     ax.set_xlim(edges[0], edges[-1])
     log_ticks(ax.xaxis, edges[0], edges[-1])
@@ -113,4 +119,7 @@ def _turns(ax: Axes, result: PhaseDiagram) -> None:
     ax.set_yticks([0, 90, 180, 270])
     ax.set_xlabel("density $p$")
     ax.set_ylabel(label)
-    ax.legend(title="delay", title_fontsize=SMALL, loc="lower left", ncols=2, columnspacing=0.8, handlelength=1.0)
+    # beside the axes, longest delay on top as in the map: within them it would hide a line
+    handles, labels = ax.get_legend_handles_labels()
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "handlelength": 1.0}
+    ax.legend(handles[::-1], labels[::-1], title="delay $k$", title_fontsize=SMALL, **beside)

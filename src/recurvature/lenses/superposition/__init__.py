@@ -4,11 +4,11 @@ from recurvature.lenses.superposition.census import Census as Census
 from recurvature.lenses.superposition.census import census as census
 from recurvature.lenses.superposition.clipping import Clipping as Clipping
 from recurvature.lenses.superposition.clipping import clipping as clipping
-from recurvature.lenses.superposition.convolution import Crossing as Crossing
 from recurvature.lenses.superposition.convolution import SpiralOptimum as SpiralOptimum
-from recurvature.lenses.superposition.convolution import crossing as crossing
 from recurvature.lenses.superposition.convolution import rectified_loss as rectified_loss
 from recurvature.lenses.superposition.convolution import spiral_optimum as spiral_optimum
+from recurvature.lenses.superposition.crossing import Crossing as Crossing
+from recurvature.lenses.superposition.crossing import crossing as crossing
 from recurvature.lenses.superposition.geometry import FORGETTING as FORGETTING
 from recurvature.lenses.superposition.geometry import REGIMES as REGIMES
 from recurvature.lenses.superposition.geometry import Geometry as Geometry

@@ -4,6 +4,7 @@ The response of two units with a complex pair of eigenvalues has four numbers th
 is read out is a convolution of as many one-dimensional distributions as there are ages (docs eq. S.72-S.74).
 """
 
+import functools
 from typing import ClassVar
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError, NumericalError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.superposition.geometry import silent_share
+from recurvature.lenses.superposition.geometry import packing_regimes, silent_share
 from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.statistics import (
     AbstractAmplitude,
@@ -67,9 +68,14 @@ def amplitude_nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], F
     if isinstance(u, Levels):
         return np.asarray(u.values, float), np.full(len(u.values), 1 / len(u.values))
     if isinstance(u, Uniform):
-        nodes, weights = np.polynomial.legendre.leggauss(48)
+        nodes, weights = _gauss()
         return u.low + (u.high - u.low) * (nodes + 1) / 2, weights / 2
     raise InputError(f"`amplitude` must be `Uniform` or `Levels`; got {type(u).__name__}.")
+
+
+@functools.cache
+def _gauss() -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
+    return np.polynomial.legendre.leggauss(48)
 
 
 def _ends(u: AbstractAmplitude) -> Float[np.ndarray, " end"]:
@@ -84,36 +90,38 @@ def _distribution(
     low, high = ends.min(1, initial=0).sum(), ends.max(1, initial=0).sum()
     step = max(high - low, 1e-12) / (points - 2 * len(a) - 4)
     grid = step * (np.arange(points) - np.ceil(-low / step) - len(a) - 1)
+    # where the points of this grid are on one that starts with 0 and wraps around, as transforms want it
+    order = np.round(grid / step).astype(int) % points
     spread = np.ones(points // 2 + 1, complex)
     if len(a):
-        wrapped = step * np.fft.fftfreq(points, 1 / points)
-        # frequencies of a grid that starts in its middle; the order is put right at the end
-        first = wrapped - np.round((wrapped - grid[0]) / (step * points) - 0.5) * step * points
-        alone = _alone(first[None, :], a[:, None], u, step, floor)
+        alone = np.empty((len(a), points))
+        alone[:, order] = _alone(grid, a[:, None], u, step, floor)
         spread = np.prod(1 - density + density * np.fft.rfft(alone, axis=1), axis=0)
     mass = np.fft.irfft(spread, points)
-    return grid, mass[np.round(grid / step).astype(int) % points]
+    return grid, mass[order]
 
 
 def _alone(
-    z: Float[np.ndarray, "1 point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, step: float, floor: float
+    grid: Float[np.ndarray, " point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, step: float, floor: float
 ) -> Float[np.ndarray, "age point"]:
     r"""Chances of the points for each $aU$, none below `floor`: second differences of $E(z-aU)_+$ (docs eq. S.72)."""
+    z = np.concatenate([grid[:1] - step, grid, grid[-1:] + step])
+    return np.diff(_mean_above(z, a, u, floor), n=2, axis=1) / step
 
-    def above(z: Float[np.ndarray, "1 point"]) -> Float[np.ndarray, "age point"]:
-        if isinstance(u, Levels):
-            each = (np.maximum(z - np.maximum(a * value, floor), 0) for value in u.values)
-            return np.asarray(sum(each) / len(u.values))
-        ends = np.sort(a * _ends(u), axis=1)
-        low, high = ends[:, :1], ends[:, 1:]
-        # the integral of the distribution function from the floor on, without a difference of large squares
-        first = np.clip(floor, low, high)
-        last = np.clip(z, first, high)
-        return (last - first) * (last + first - 2 * low) / (2 * (high - low)) + np.maximum(
-            z - np.maximum(high, floor), 0
-        )
 
-    return (above(z + step) - 2 * above(z) + above(z - step)) / step
+def _mean_above(
+    z: Float[np.ndarray, " point"], a: Float[np.ndarray, "age 1"], u: AbstractAmplitude, floor: float
+) -> Float[np.ndarray, "age point"]:
+    """The mean of what z is above each $aU$, none of which is below `floor`."""
+    if isinstance(u, Levels):
+        each = (np.maximum(z - np.maximum(a * value, floor), 0) for value in u.values)
+        return np.asarray(sum(each) / len(u.values))
+    ends = np.sort(a * _ends(u), axis=1)
+    low, high = ends[:, :1], ends[:, 1:]
+    # the integral of the distribution function from the floor on, without a difference of large squares
+    first = np.clip(floor, low, high)
+    last = np.clip(z, first, high)
+    return (last - first) * (last + first - 2 * low) / (2 * (high - low)) + np.maximum(z - np.maximum(high, floor), 0)
 
 
 class SpiralOptimum(AbstractResult):
@@ -133,6 +141,12 @@ class SpiralOptimum(AbstractResult):
     delay: int
     density: float
     branch: str
+
+    @property
+    def regime(self) -> int:
+        """Where the descent ended, a place in `REGIMES` (docs eq. S.26)."""
+        own, psi, angle = np.asarray(self.response)[:, None], self.order_parameter, self.k_theta / self.delay
+        return int(packing_regimes(own, self.delay, np.array([psi]), np.array([angle]))[0])
 
     @property
     def parameters(self) -> Float[np.ndarray, " parameter"]:
@@ -207,74 +221,4 @@ def _summary(
         delay=delay,
         density=density,
         branch=branch,
-    )
-
-
-class Crossing(AbstractResult):
-    """Where the best dense and the best sparse response of two units cost the same (docs eq. S.74).
-
-    Dimension `branch`: dense, sparse. Both are minima at the crossing, on either side of a jump: a first-order
-    transition.
-    """
-
-    citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
-
-    density: float
-    """Of the transition, known to `tolerance`: sparser than that the sparse packing costs less."""
-    tolerance: float
-    loss: Float[Values, " branch"]
-    modulus: Float[Values, " branch"]
-    k_theta: Float[Values, " branch"] = eqx.field(metadata={"units": "deg"})
-    order_parameter: Float[Values, " branch"]
-    delay: int
-
-
-def crossing(
-    delay: int,
-    *,
-    between: tuple[float, float] = (0.1, 0.7),
-    tolerance: float = 1e-3,
-    amplitude: AbstractAmplitude | None = None,
-    ages: int = 40,
-    points: int = 2048,
-) -> Crossing:
-    """The density of the transition between dense and sparse packing of two units, from the losses of both branches.
-
-    The branches are followed from density to density. Raises `NumericalError` where they do not cross `between` the two
-    densities, or where one of them ends before they do.
-    """
-    import scipy.optimize
-
-    check_delay(delay, ages)
-    last: dict[str, SpiralOptimum] = {}
-
-    def apart(density: float) -> float:
-        for branch in TURN:
-            start = last.get(branch)
-            last[branch] = spiral_optimum(
-                delay, density, branch, start=start, amplitude=amplitude, ages=ages, points=points
-            )
-        return last["dense"].loss - last["sparse"].loss
-
-    ends = [apart(density) for density in sorted(between)]
-    found = None
-    if ends[0] > 0 > ends[1]:
-        found = float(scipy.optimize.brentq(apart, *sorted(between), xtol=tolerance))
-        apart(found)
-    dense, sparse = last["dense"], last["sparse"]
-    if found is None or not dense.k_theta < 180 < sparse.k_theta:
-        raise NumericalError(
-            f"the branches of delay {delay} do not cross between {min(between)} and {max(between)}, or one of them "
-            "ends before: choose `between` closer to the transition.",
-            (dense, sparse),
-        )
-    both = (dense, sparse)
-    return Crossing(
-        density=found,
-        tolerance=tolerance,
-        loss=np.array([one.loss for one in both]),
-        modulus=np.array([one.modulus for one in both]),
-        k_theta=np.array([one.k_theta for one in both]),
-        order_parameter=np.array([one.order_parameter for one in both]),
-        delay=delay,
     )

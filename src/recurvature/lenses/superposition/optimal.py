@@ -65,8 +65,8 @@ def optimal_linear(delay: int, size: int, *, starts: int = 32) -> LinearOptimum:
     r"""The least $L/q = 1 - \lVert A^kB\rVert^2$ over all stable recurrences of `size` units, by descent.
 
     From a few combs of eigenvalues, of equal modulus and evenly spaced about the positive axis (docs eq. S.80), and
-    from `starts` of a fixed low-discrepancy set of reflections. There are many local optima, and it is not proved that the
-    least of those that are found is the least of all; no other start is known to lead lower than combs do. Needs
+    from `starts` of a fixed low-discrepancy set of reflections. There are many local optima, and it is not proved that
+    the least of those that are found is the least of all; no other start is known to lead lower than combs do. Needs
     float64. Raises `NumericalError` where no descent ends at a point of zero slope.
     """
     import scipy.optimize

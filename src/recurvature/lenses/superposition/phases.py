@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from recurvature._errors import InputError
 from recurvature._result import AbstractResult, Citation, Values
@@ -17,6 +17,8 @@ from recurvature.lenses.superposition.census import NEAR, Census, error_of_mean
 from recurvature.lenses.superposition.geometry import DENSE, SPARSE
 from recurvature.tasks.recall import SUPERPOSITION
 
+YOUNGER = 2
+"""Younger ages that a packing needs: with fewer there are no two ways to place them."""
 _OF_SEEDS = ("order_parameter", "k_theta", "cumulative_angle", "regime")
 
 
@@ -51,6 +53,20 @@ class PhaseDiagram(AbstractResult):
     def near_best(self) -> Float[np.ndarray, "density delay"]:
         """The share of seeds whose loss is within 1 % of that of the best: how hard the best is to find."""
         return (np.asarray(self.loss) <= (1 + NEAR) * self.of_best("loss")[:, :, None]).mean(2)
+
+    @property
+    def reached(self) -> Float[np.ndarray, "density delay"]:
+        """The share of seeds that reach the regime of the best; NaN where there are no two regimes (`packs`)."""
+        same = (np.asarray(self.regime) == self.of_best("regime")[:, :, None]).mean(2)
+        return np.where(self.packs, same, np.nan)
+
+    @property
+    def packs(self) -> Bool[np.ndarray, " delay"]:
+        r"""Where packing has two phases to tell apart: from two younger ages on.
+
+        Of a single one $\psi$ is 0 or 1 by the sign of one projection, which the best network may keep at zero.
+        """
+        return np.asarray(self.delay) >= YOUNGER
 
     @property
     def susceptibility(self) -> Float[np.ndarray, "density delay"]:

@@ -13,10 +13,10 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.phases import Branches, PhaseDiagram
 from recurvature.tasks.recall import SUPERPOSITION
 
-FOUND, NOT_BRACKETED, UNKNOWN = range(3)
-STATUS = ("found", "not bracketed", "unknown")
+FOUND, NOT_BRACKETED, UNKNOWN, TOO_FEW_AGES = range(4)
+STATUS = ("found", "not bracketed", "unknown", "too few younger ages")
 """Not bracketed: on the given densities the losses do not cross, or the best network is in one phase throughout.
-Unknown: there were no branches."""
+Unknown: there were no branches. Too few younger ages: delays of 0 and 1 have no two packings (`PhaseDiagram.packs`)."""
 
 _CENTRES, _WIDTHS = 400, 12
 _MISSED = 0.02
@@ -60,7 +60,8 @@ def transition(
 ) -> Transition:
     """The transition at every delay of a phase diagram; where there are `branches` of it, also by their crossing.
 
-    Seeds are resampled independently at every density; the best of a resample is the one of least loss.
+    Seeds are resampled independently at every density; the best of a resample is the one of least loss. Delays of 0 and
+    1 have no transition: all their numbers are NaN, whatever their branches are.
     """
     check_count(resamples=resamples)
     delays, density = np.asarray(diagram.delay), np.asarray(diagram.density)
@@ -71,19 +72,21 @@ def transition(
     drawn = _best_of_resamples(diagram, resamples, key)
     centres = np.stack([_logistic_centre(density, drawn[:, :, k]) for k in range(len(delays))])
     grid = np.array([_bracket(density, 0.5 - psi[:, k]) for k in range(len(delays))])
-    found = np.isfinite(grid[:, 0])
+    packs = diagram.packs
+    found = np.isfinite(grid[:, 0]) & packs
+    kept = [followed.get(int(delay)) if there else None for delay, there in zip(delays, packs, strict=True)]
     return Transition(
         delay=delays,
         best_of_n=np.where(found, _logistic_centre(density, psi.T), np.nan),
         interval=np.where(found[:, None], np.array([_middle(row) for row in centres]), np.nan),
-        flat=np.isnan(centres).mean(1),
-        grid=grid,
-        best_of_n_status=np.where(found, FOUND, NOT_BRACKETED),
-        susceptible=_largest(density, diagram.susceptibility),
-        steepest=_largest(density, diagram.steepness),
+        flat=np.where(packs, np.isnan(centres).mean(1), np.nan),
+        grid=np.where(found[:, None], grid, np.nan),
+        best_of_n_status=np.where(packs, np.where(found, FOUND, NOT_BRACKETED), TOO_FEW_AGES),
+        susceptible=np.where(packs, _largest(density, diagram.susceptibility), np.nan),
+        steepest=np.where(packs, _largest(density, diagram.steepness), np.nan),
         resamples=resamples,
-        missed=np.stack([_missed(diagram, k, followed.get(int(delay))) for k, delay in enumerate(delays)], axis=1),
-        **_crossings([followed.get(int(delay)) for delay in delays]),
+        missed=np.stack([_missed(diagram, k, one) for k, one in enumerate(kept)], axis=1),
+        **_crossings(kept, packs),
     )
 
 
@@ -101,17 +104,17 @@ def _largest(
     return np.where(np.isfinite(values).any(0), density[known.argmax(0)], np.nan)
 
 
-def _crossings(followed: list[Branches | None]) -> dict[str, Any]:
+def _crossings(followed: list[Branches | None], packs: Bool[np.ndarray, " delay"]) -> dict[str, Any]:
     """The fields of a transition that branches give, NaN where there are none."""
     nowhere = (np.nan, np.nan)
     rows = [(np.nan, nowhere, np.nan) if one is None else _crossing(one) for one in followed]
     where = np.array([row[0] for row in rows])
-    there = np.array([one is not None for one in followed])
+    unknown = np.where([one is not None for one in followed], NOT_BRACKETED, UNKNOWN)
     return {
         "crossing": where,
         "crossing_grid": np.array([row[1] for row in rows]),
         "crossing_error": np.array([row[2] for row in rows]),
-        "crossing_status": np.where(np.isfinite(where), FOUND, np.where(there, NOT_BRACKETED, UNKNOWN)),
+        "crossing_status": np.where(packs, np.where(np.isfinite(where), FOUND, unknown), TOO_FEW_AGES),
         "coexistence": np.array([nowhere if one is None else one.coexistence for one in followed]),
     }
 
