@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 import recurvature as rc
 from recurvature._errors import InputError
+from recurvature.identities import fisher
+from recurvature.identities.check import unless_singular
 from recurvature.systems.simulate import rollout
 
 AGES = 4
@@ -50,6 +52,16 @@ def test_normal_networks_have_the_closed_form_and_the_total_of_ganguli_huh_and_s
     np.testing.assert_allclose(found.curve, curve, rtol=1e-12)
     assert found.total == pytest.approx(1 / 0.5, rel=1e-12)
     assert found.bound >= found.total
+
+
+@pytest.mark.oracle
+def test_rotations_that_shrink_are_normal_too_and_remember_as_long_in_every_direction():
+    _, b, rng = draw(6)
+    turn = 0.9 * scipy.stats.ortho_group.rvs(5, random_state=rng)
+    found = rc.identities.fisher_memory(jnp.asarray(turn), b, noise=0.5, ages=AGES)
+    # all eigenvalues, complex ones among them, have modulus 0.9; rounding of sums of five terms
+    np.testing.assert_allclose(found.curve[:, 0], 0.81 ** np.arange(AGES) * 0.19 / 0.5, rtol=1e-12)
+    assert found.total == pytest.approx(1 / 0.5, rel=1e-12)
 
 
 @pytest.mark.oracle
@@ -112,7 +124,24 @@ def test_noise_that_does_not_reach_every_direction_is_said_to():
         jnp.asarray(np.diag([0.5, 0.4, 0.3, 0.2, 0.1])), b, noise=np.diag([1.0, 0, 0, 0, 0])
     )
     assert rc.identities.STATUS[found.status] == "singular"
+    assert unless_singular(found, found.recall_error) == found.status
     assert np.isnan(found.curve).all()
+
+
+def test_what_rounding_leaves_no_digits_of_is_not_called_agreement():
+    w, b, _ = draw(4)
+    # noise of 1e-13 beside noise of 1 in one direction: the covariance has a condition of about 1e13
+    found = rc.identities.fisher_memory(0.1 * w, b, noise=np.diag([1.0, 1e-13, 1e-13, 1e-13, 1e-13]), ages=AGES)
+    assert found.tolerance <= 1e-4
+    assert (found.status == 0) == (found.error <= found.tolerance)
+
+
+def test_a_recall_that_is_not_finite_does_not_hold(monkeypatch):
+    network, course = gated(7)
+    found = iter([1e-15, np.nan])
+    monkeypatch.setattr(fisher, "difference", lambda one, other: next(found))
+    status = rc.identities.local_fisher_memory(network, course, ages=3).status
+    assert rc.identities.STATUS[status] == "non_finite"
 
 
 def test_what_does_not_fit_is_refused():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +69,32 @@ def test_of_a_linear_flow_it_is_a_product_of_matrix_exponentials():
     # a hundred times the solver's relative tolerance of a step
     for side in (found.gram, found.metric):
         np.testing.assert_allclose(side, columns.T @ columns, rtol=0, atol=1e-6 * np.abs(columns.T @ columns).max())
+
+
+@pytest.mark.slow
+def test_of_a_nonlinear_flow_it_is_what_differences_of_another_solver_give():
+    network = rc.cast(rc.systems.leaky_current(5, inputs=2, outputs=1, key=rc.key(4), rank=2, dt=None, gain=3.0), float)
+    course, dt = np.random.default_rng(4).normal(size=(5, 2)), 0.7
+    flow: Any = network.system
+    found = rc.identities.past_inputs(network, course, ages=3, dt=dt)
+    velocity = jax.jit(lambda x, u: flow.velocity(x, u))
+
+    def end(inputs: np.ndarray) -> np.ndarray:
+        x = np.asarray(network.x0)
+        for u in inputs:
+            x = scipy.integrate.solve_ivp(lambda _, x, u=u: velocity(x, u), (0, dt), x, rtol=1e-11, atol=1e-13).y[:, -1]
+        return x
+
+    columns = []
+    for age, feature in [(s, j) for s in range(3) for j in range(2)]:
+        step = np.zeros((5, 2))
+        step[4 - age, feature] = 1e-4
+        columns.append((end(course + step) - end(course - step)) / 2e-4)
+    wanted = np.array(columns) @ np.array(columns).T
+    assert found.status == 0
+    # a hundred times the relative tolerance of a step; the square of the spacing is far below
+    for side in (found.gram, found.metric):
+        np.testing.assert_allclose(side, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
 
 
 def test_past_inputs_are_added_to_the_course_at_their_age():

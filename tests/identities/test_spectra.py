@@ -55,3 +55,6 @@ def test_dense_networks_have_no_latent_spectrum():
     network = rc.cast(rc.systems.leaky_rate(5, inputs=2, outputs=1, key=rc.key(0)), float)
     with pytest.raises(InputError, match="no latent unit of its own"):
         rc.identities.spectra(network, np.zeros((1, 5)))
+    low = rc.cast(rc.systems.leaky_rate(5, inputs=2, outputs=1, key=rc.key(0), rank=1), float)
+    with pytest.raises(InputError, match="one state at least"):
+        rc.identities.spectra(low, np.zeros((0, 5)))

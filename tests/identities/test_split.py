@@ -65,7 +65,7 @@ def test_what_the_start_brings_beside_the_unit_fades_with_the_leak(form):
     # one rounding a step
     np.testing.assert_allclose(falls, (1 - DT) ** 2, rtol=1e-13)
     # sums of some dozen products
-    assert max(found.sum_error, found.lifted_error) <= 1e-12
+    assert found.error <= 1e-12
     if form == "current":
         np.testing.assert_allclose(found.orthogonal, found.fading, rtol=0, atol=1e-12)
     else:

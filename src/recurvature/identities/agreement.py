@@ -12,7 +12,7 @@ STATUS = ("holds", "fails", "non_finite", "not_applicable", "singular")
 - `fails`: they do not: a network that is not what it is taken for, or numbers too ill-conditioned for this test.
 - `non_finite`: a side is not finite: the network explodes, or a solver failed.
 - `not_applicable`: the identity is one of other networks.
-- `singular`: a side does not exist: noise does not reach every direction of the state.
+- `singular`: a side does not exist: noise does not reach every direction of the state, to rounding.
 """
 
 LIMIT = 1e-10
@@ -21,6 +21,9 @@ LIMIT = 1e-10
 Sums of some hundred products, pushed through some hundred steps, each rounded to 2e-16: about 1e-12, and two digits
 for matrices that are not perfectly conditioned.
 """
+
+LOOSEST = 1e-4
+"""Largest tolerance of any verdict: what rounding leaves fewer than four digits of, no agreement can confirm."""
 
 SOLVER_LIMIT = 1e-6
 """The same where a flow is solved twice: a hundred times the relative tolerance of a step (`systems.tangent.RTOL`)."""

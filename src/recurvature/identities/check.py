@@ -14,8 +14,16 @@ from recurvature._errors import InputError, check_positive
 from recurvature._precision import cast, require_float64
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import FixedPoints
-from recurvature.identities.agreement import LIMIT, NON_FINITE, NOT_APPLICABLE, STATUS, difference, verdict
-from recurvature.identities.fisher import GANGULI, local_fisher_memory
+from recurvature.identities.agreement import (
+    LIMIT,
+    NON_FINITE,
+    NOT_APPLICABLE,
+    SINGULAR,
+    STATUS,
+    difference,
+    verdict,
+)
+from recurvature.identities.fisher import GANGULI, FisherMemory, local_fisher_memory
 from recurvature.identities.learning import learned_geometry
 from recurvature.identities.overlap_metric import overlap_metric
 from recurvature.identities.past import length_of_step, past_inputs, state_before
@@ -184,11 +192,11 @@ def _of_any(subject: Subject) -> list[Row]:
 
     def fisher() -> tuple[float, float, int]:
         found = memory()
-        return found.error, found.tolerance, found.status
+        return found.error, found.tolerance, unless_singular(found, found.error)
 
     def recall() -> tuple[float, float, int]:
         found = memory()
-        return found.recall_error, found.tolerance, verdict(found.recall_error, found.tolerance)
+        return found.recall_error, found.tolerance, unless_singular(found, found.recall_error)
 
     def backward() -> tuple[float, float, int]:
         error = backward_difference(subject)
@@ -202,6 +210,11 @@ def _of_any(subject: Subject) -> list[Row]:
     ]
 
 
+def unless_singular(found: FisherMemory, error: float) -> int:
+    """The verdict on one of the two identities of a Fisher memory."""
+    return SINGULAR if found.status == SINGULAR else verdict(error, found.tolerance)
+
+
 def _of_low_rank(subject: Subject) -> list[Row]:
     """Identities of low-rank leaky networks."""
 
@@ -211,7 +224,7 @@ def _of_low_rank(subject: Subject) -> list[Row]:
 
     def split() -> tuple[float, float, int]:
         found = metric_split(subject.network, subject.manifold, points=2, duration=subject.duration, samples=4)
-        return max(found.sum_error, found.lifted_error), found.tolerance, found.status
+        return found.error, found.tolerance, found.status
 
     def spectrum() -> tuple[float, float, int]:
         found = spectra(subject.network, *_states(subject))
@@ -251,7 +264,7 @@ def _of_linear(subject: Subject) -> list[Row]:
             points=1,
             duration=subject.duration,
         )
-        return max(found.overlap_error, found.error), found.tolerance, found.status
+        return float(np.max([found.overlap_error, found.error])), found.tolerance, found.status
 
     return [
         Row("overlap metric", "I.2", "The metric follows from overlaps, unseen ones among them.", geometry),

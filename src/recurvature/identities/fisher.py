@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_count, check_not_negative, check_shape
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.identities.agreement import LIMIT, SINGULAR, difference, verdict
+from recurvature.identities.agreement import LIMIT, LOOSEST, SINGULAR, difference, verdict
 from recurvature.identities.past import checked_course, state_before
 from recurvature.lenses.superposition import directions
 from recurvature.lenses.superposition.stationary import JAEGER, check_stable
@@ -165,9 +165,9 @@ def _memory(
         error = difference(matrix, warped)
         identity = np.eye(len(matrix))
         recall_error = difference(np.linalg.solve(identity + matrix, matrix), recall) if exact else np.nan
-    worst = max(error, recall_error) if exact else error
+    worst = float(np.max([error, recall_error])) if exact else error
     # an inverse is known to the condition of its matrix times the rounding of its entries
-    tolerance = max(LIMIT, 100 * np.finfo(float).eps * condition)
+    tolerance = float(np.clip(100 * np.finfo(float).eps * condition, LIMIT, LOOSEST))
     return FisherMemory(
         age=np.arange(ages, dtype=float),
         curve=np.diag(matrix).reshape(shape),

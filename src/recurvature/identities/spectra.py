@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from recurvature._errors import check_shape
+from recurvature._errors import InputError, check_shape
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics.rate import Rate, rate_of
@@ -70,6 +70,8 @@ def spectra(network: Network, states: Float[Any, "point n"], inputs: Any = None)
     require_float64(x0=network.x0)
     found = unit(network)
     check_shape("states", states, (None, found.connectivity.size))
+    if not len(states):
+        raise InputError("`states` must be one state at least; got none.")
     rate, points = rate_of(network, inputs), np.asarray(states, float)
     kappa = at_rest(found, points)
     if found.form == "current":
@@ -77,7 +79,8 @@ def spectra(network: Network, states: Float[Any, "point n"], inputs: Any = None)
     latent = np.stack([spectrum(found, at, inputs).eigenvalues for at in np.asarray(kappa)])
     jacobians = np.asarray(_jacobians(rate, jnp.asarray(points)))
     full = np.stack([unstable_first(np.linalg.eigvals(jacobian).astype(complex), "flow") for jacobian in jacobians])
-    error = max(_power_difference(jacobian, values) for jacobian, values in zip(jacobians, latent, strict=True))
+    differences = [_power_difference(jacobian, values) for jacobian, values in zip(jacobians, latent, strict=True)]
+    error = float(np.max(differences))
     return SpectraAgreement(
         state=points,
         growth=latent.real,

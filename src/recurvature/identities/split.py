@@ -63,6 +63,12 @@ class MetricSplit(AbstractResult):
     status: int
     """`identities.STATUS`."""
 
+    @property
+    def error(self) -> float:
+        """The largest of the errors that there are."""
+        errors = [self.sum_error, self.lifted_error]
+        return float(np.max([*errors, self.fading_error] if self.form == "current" else errors))
+
 
 class SplitEmitter(eqx.Module):
     """Emits metrics of a state: inside and outside of a space, of what is read from it, and of that lifted back."""
