@@ -87,6 +87,26 @@ def test_a_forecast_of_nonlinear_units_says_how_far_it_may_be_trusted(phi: str) 
     assert np.isnan(far.balanced_loss).all()
 
 
+@pytest.mark.slow
+def test_a_forecast_of_saturating_units_is_their_training_up_to_its_own_error() -> None:
+    units, steps = 500, 200
+    net = rc.cast(ov.network(some_overlaps(RANK1), RANK1, units, key=rc.key(2), dt=DT, phi="erf"), jnp.float32)
+    frozen = ("x0", "system.flow.bias", "readout.weight")
+    options: dict[str, Any] = {"steps": steps, "batch": 64, "learning_rate": 0.05 * units, "frozen": frozen}
+    fit = rc.training.fit(net, TASK, key=rc.key(5), optimiser=optax.sgd, clip_norm=None, **options)
+    forecast = ov.predict(net, TASK, key=rc.key(5), clip_norm=None, **options)
+    after = np.asarray(ov.stacked(fit.network).theta, float)
+    s = after.T @ after / units
+    wrong, moved = np.abs(s - forecast.matrix[-1]).max(), np.abs(s - forecast.matrix[0]).max()
+    # its own estimate
+    assert wrong < forecast.error[-1]
+    assert wrong < 0.2 * moved
+    # trials are the same step by step; what is left is the closure's, and a sample of 500 units: 1/sqrt(500) each way
+    ratio = np.asarray(fit.history.loss) / forecast.loss[:-1]
+    assert np.abs(np.log(ratio)).max() < 2 / np.sqrt(units) + wrong / moved
+    assert forecast.loss[-1] < 0.5 * forecast.loss[0]
+
+
 def test_history_shows_in_the_future_alone() -> None:
     s = some_overlaps(RANK1)
     net = ov.network(s, RANK1, 30, key=rc.key(2), dt=DT)
