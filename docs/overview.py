@@ -29,6 +29,7 @@ def main() -> None:
         seen["dynamics-branches"],
         seen["superposition-directions"],
         seen["overlaps-course"],
+        inputs=found.subject.input_names,
     )
     figure = next(iter(axes.values())).get_figure(root=True)
     assert figure is not None

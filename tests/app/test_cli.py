@@ -134,6 +134,7 @@ def test_the_figure_of_every_lens_is_made_of_the_results_of_a_demo(demo: Demo) -
         found["dynamics-branches"],
         found["superposition-directions"],
         found["overlaps-course"],
+        inputs=rc.tasks.ContextDecision().input_names,
         most=2,
     )
     FigureCanvasAgg(next(iter(axes.values())).get_figure(root=True)).draw()

@@ -7,7 +7,7 @@ import pytest
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.tasks import ContextDecision, DelayedMatch, RandomDots, Trials, WorkingMemory
+from recurvature.tasks import ContextDecision, DelayedMatch, RandomDots, Recall, Trials, WorkingMemory
 
 
 def test_accuracy_leaves_out_trials_without_an_answer():
@@ -47,6 +47,14 @@ def test_trials_do_not_depend_on_the_number_type_of_the_process(kind, getkey):
         single = task.trials(key, 8)
     for a, b in zip(jax.tree.leaves(double), jax.tree.leaves(single), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [*rc.tasks.TASKS.values(), lambda: Recall(features=2, delay_steps=(1, 3))])
+def test_every_channel_has_a_name_of_its_own(kind):
+    task = kind()
+    for names, count in ((task.input_names, task.input_size), (task.output_names, task.output_size)):
+        assert len(set(names)) == len(names) == count
+        assert all(names)
 
 
 @pytest.mark.parametrize("std", [-0.1, float("nan"), float("inf")])

@@ -56,11 +56,11 @@ def task_section(task: AbstractTask | None, done: Performance | None, probe: Pro
 
 
 def _examples(done: Performance, groups: list[str]) -> list[int]:
-    """The first trial of each group that has an answer, or the first of all."""
+    """The first trial with an answer of each group that has one."""
     counts = np.asarray(done.trials.mask)[:, :, None] != 0
     answer = (counts & (np.asarray(done.trials.targets) != 0)).any((1, 2))
-    rows = [[k for k, of in enumerate(groups) if of == name] for name in sorted(set(groups))]
-    return [next((k for k in row if answer[k]), row[0]) for row in rows]
+    rows = [[k for k, of in enumerate(groups) if of == name and answer[k]] for name in sorted(set(groups))]
+    return [row[0] for row in rows if row]
 
 
 def _trials(task: AbstractTask, done: Performance) -> Picture:

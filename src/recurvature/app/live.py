@@ -95,7 +95,12 @@ class Slide(NamedTuple):
 
 
 def plane(
-    slides: Sequence[Slide], extent: tuple[tuple[float, float], tuple[float, float]], still: Picture, *, title: str
+    slides: Sequence[Slide],
+    extent: tuple[tuple[float, float], tuple[float, float]],
+    still: Picture,
+    *,
+    title: str,
+    output: str = "output",
 ) -> Live:
     """The flow of two latent variables, at inputs that a slider sets; every slide on the same square grid."""
     count = {slide.velocity.shape[1:3] for slide in slides}
@@ -118,7 +123,7 @@ def plane(
         "unit": "τ",
         "slides": rows,
         "scale": scale,
-        "output": {"name": "output", "scale": unit, "low": -reach, "high": reach} if known else None,
+        "output": {"name": output, "scale": unit, "low": -reach, "high": reach} if known else None,
     }
     caption = (
         "The flow of the two latent variables while an input is held, with the curves on which one of them rests, and "

@@ -12,7 +12,7 @@ from recurvature._result import AbstractResult
 from recurvature.app.page import Block, Notice, Section
 from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 
 LENSES = ("dynamics", "latent", "warping", "superposition", "overlaps")
 """Names that `--lens` takes, in the order of the report."""
@@ -93,6 +93,20 @@ class Subject:
     performance: Performance | None = None
     course: AbstractResult | None = None
     """How its overlaps went through training, where that was watched."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each input channel carries, by its task if one is known."""
+        if self.task is not None:
+            return self.task.input_names
+        return numbered("input", self.network.system.input_size)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each output says, by its task if one is known."""
+        if self.task is not None:
+            return self.task.output_names
+        return numbered("output", self.network.readout.output_size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One network in one figure, a panel to each lens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,13 +53,14 @@ def every_lens(
     course: UnitLearning,
     figure: FigureBase | None = None,
     *,
+    inputs: Sequence[str],
     most: int = 6,
 ) -> dict[str, Axes]:
     """Six panels on one network: how it warps its inputs, what carries and holds it, what it remembers, how it learned.
 
     `at` holds the coordinates of the fixed `points` in the plane of `field`. Of overlaps, the `most` that the loss sees
-    and that go farthest are drawn in blue, and in red as many that it does not see. Axes by name: `sheet`, `profile`,
-    `plane`, `branches`, `memory`, `overlaps`.
+    and that go farthest are drawn in blue, and in red as many that it does not see. `inputs` names the input channels.
+    Axes by name: `sheet`, `profile`, `plane`, `branches`, `memory`, `overlaps`.
     """
     figure = new_figure(figure, width=7.2, height=4.6)
     axes = dict(zip(TITLES, figure.subplots(2, 3).flat, strict=True))
@@ -69,7 +71,7 @@ def every_lens(
     bifurcations(branches, axes["branches"], label="state")
     for legend in list(figure.legends):  # marks of points and branches: the panels are small, the report explains them
         legend.remove()
-    _memory(axes["memory"], directions)
+    _memory(axes["memory"], directions, inputs)
     _learning(axes["overlaps"], course, most)
     for letter, (name, title) in zip("abcdef", TITLES.items(), strict=True):
         axes[name].set_title(letter, loc="left", fontweight="bold", fontsize=SIZE + 2)
@@ -88,12 +90,12 @@ def _warped(ax: Axes, sheet: Sheet) -> None:
     ax.legend(handles=names, loc="upper left", title=time_label(float(sheet.time[-1])))
 
 
-def _memory(ax: Axes, directions: FeatureDirections) -> None:
+def _memory(ax: Axes, directions: FeatureDirections, inputs: Sequence[str]) -> None:
     dress(ax)
     length = np.linalg.norm(np.asarray(directions.direction, np.float64), axis=1)
     age = np.asarray(directions.age, np.float64) * directions.dt
-    for k, row in enumerate(length.T):
-        ax.plot(age, row, color=coordinate_colour(k), label=f"input {k + 1}")
+    for k, (name, row) in enumerate(zip(inputs, length.T, strict=True)):
+        ax.plot(age, row, color=coordinate_colour(k), label=words(name))
     ax.set_xlabel("age (τ)")
     ax.set_ylabel("length of the trace")
     ax.set_xlim(0.0, float(age[-1]))

@@ -85,7 +85,7 @@ def outputs(
         time_axis(ax, time)
         shaded = phases or _counted(trials, [k for ks in chosen.values() for k in ks], time, task.dt)
         mark_phases(ax, shaded, named=phases is not None and row == 0)
-        ax.set_ylabel("output" if rows == 1 else f"output {row + 1}")
+        ax.set_ylabel(words(task.output_names[row]))
         ax.label_outer()
         if columns > 1 and row == 0 and phases is None:
             ax.set_title(words(str(names[column])))
@@ -128,7 +128,8 @@ def trial(
     grid = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
     time = np.arange(1, values.shape[1] + 1) * task.dt
     for column, k in enumerate(examples):
-        _channels(grid[0, column], time, np.asarray(trials.inputs, np.float64)[k], legend=column == count - 1)
+        names = task.input_names if column == count - 1 else ()
+        _channels(grid[0, column], time, np.asarray(trials.inputs, np.float64)[k], names)
         dress(grid[1, column])
         for row in range(values.shape[-1]):
             _trial(grid[1, column], time, values[k, :, row], trials, k, row, COORDINATES[row % len(COORDINATES)])
@@ -138,10 +139,22 @@ def trial(
             grid[0, column].set_title(words(titles[column]))
     grid[0, 0].set_ylabel("input" if trials.inputs.shape[-1] <= MOST_CHANNELS else "input channel")
     grid[1, 0].set_ylabel("output" if run is not None else "target")
+    if 1 < values.shape[-1] <= MOST_CHANNELS:
+        colours = [COORDINATES[row % len(COORDINATES)] for row in range(values.shape[-1])]
+        _beside(
+            grid[1, -1], [Line2D([], [], color=c, label=n) for c, n in zip(colours, task.output_names, strict=True)]
+        )
     return list(grid.flat)
 
 
-def _channels(ax: Axes, time: Float[np.ndarray, " time"], inputs: Float[np.ndarray, "time d"], *, legend: bool) -> None:
+def _beside(ax: Axes, handles: list[Line2D]) -> None:
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _channels(
+    ax: Axes, time: Float[np.ndarray, " time"], inputs: Float[np.ndarray, "time d"], names: Sequence[str]
+) -> None:
+    """The inputs of a trial, with a legend of `names` beside them if there are any."""
     dress(ax)
     count = inputs.shape[1]
     if count > MOST_CHANNELS:
@@ -151,11 +164,11 @@ def _channels(ax: Axes, time: Float[np.ndarray, " time"], inputs: Float[np.ndarr
         edges = (float(time[0] - (time[1] - time[0] if len(time) > 1 else 1)), float(time[-1]))
         ax.imshow(inputs.T, aspect="auto", origin="lower", extent=(*edges, 0.5, count + 0.5), **scale)
         return
-    for channel in range(count):
-        name = f"input {channel + 1}" if count > 1 else "input"
-        ax.plot(time, inputs[:, channel], color=COORDINATES[channel], linewidth=1.0, label=name)
-    if legend:
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    lines = [ax.plot(time, inputs[:, i], color=COORDINATES[i], linewidth=1.0)[0] for i in range(count)]
+    if names:
+        _beside(
+            ax, [Line2D([], [], color=line.get_color(), label=words(n)) for line, n in zip(lines, names, strict=True)]
+        )
 
 
 def _matching(run: Run, trials: Trials, groups: Labels) -> tuple[Float[np.ndarray, "trial time o"], list[Any]]:

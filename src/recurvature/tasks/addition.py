@@ -37,6 +37,8 @@ class DelayedAddition(AbstractTask):
     """The pulses."""
     output_size: ClassVar[int] = 1
     """The sum."""
+    input_names: ClassVar[tuple[str, ...]] = ("pulses",)
+    output_names: ClassVar[tuple[str, ...]] = ("sum",)
 
     dt: float = eqx.field(static=True, default=0.5)
     pulse: float = eqx.field(static=True, default=1.0)

@@ -30,6 +30,11 @@ class Trials(eqx.Module):
     """Task variables of each trial, in the coordinates of the task's manifold."""
 
 
+def numbered(word: str, count: int) -> tuple[str, ...]:
+    """`count` names: the word itself for one, else with a number from 1 on."""
+    return (word,) if count == 1 else tuple(f"{word} {i + 1}" for i in range(count))
+
+
 class AbstractTask(eqx.Module):
     """A frozen description of a task.
 
@@ -110,6 +115,16 @@ class AbstractTask(eqx.Module):
     @abc.abstractmethod
     def phases(self, *_: Any, **condition: Any) -> Phases:
         """The parts of a trial in order, for marking figures; `condition` as for `manifold`."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each input channel carries, in a word or two."""
+        return numbered("input", self.input_size)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each output says."""
+        return numbered("output", self.output_size)
 
     @property
     def duration(self) -> float:

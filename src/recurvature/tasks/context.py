@@ -51,6 +51,8 @@ class ContextDecision(AbstractTask):
     """Two evidences and two contexts."""
     output_size: ClassVar[int] = 1
     """The decision."""
+    input_names: ClassVar[tuple[str, ...]] = ("evidence 1", "evidence 2", "context 1 cue", "context 2 cue")
+    output_names: ClassVar[tuple[str, ...]] = ("decision",)
 
     dt: float = eqx.field(static=True, default=0.2)
     steps: int = eqx.field(static=True, default=50)

@@ -44,6 +44,8 @@ class RandomDots(AbstractTask):
     """The motion."""
     output_size: ClassVar[int] = 1
     """The decision."""
+    input_names: ClassVar[tuple[str, ...]] = ("motion",)
+    output_names: ClassVar[tuple[str, ...]] = ("decision",)
 
     dt: float = eqx.field(static=True, default=0.2)
     fixation_steps: int = eqx.field(static=True, default=5)

@@ -17,7 +17,7 @@ from recurvature._errors import InputError, check_count, check_positive, unknown
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation, Values
 from recurvature.systems.inputs import AbstractInputManifold, Box, Coordinate
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 from recurvature.tasks.draws import balanced, beats_silence, window_mean
 
 NEUROGYM = Citation(
@@ -88,6 +88,16 @@ class EnvironmentTask(AbstractTask):
     def steps(self) -> int:
         """Steps of the longest trial."""
         return self.observations.shape[1]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The observations, by number."""
+        return numbered("observation", self.input_size)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The actions, by number."""
+        return numbered("action", self.output_size)
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
         """`n` of the recorded trials, each as often as any other or once more."""

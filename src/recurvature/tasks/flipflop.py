@@ -14,7 +14,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
 from recurvature.systems.leaky import leaky_rate
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 from recurvature.tasks.draws import whole_steps
 from recurvature.tasks.recipe import Recipe
 
@@ -95,6 +95,16 @@ class FlipFlop(AbstractTask):
     def output_size(self) -> int:
         """The bits."""
         return self.bits
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The channels, by number."""
+        return numbered("channel", self.bits)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The bits, by number."""
+        return numbered("bit", self.bits)
 
     def draw(self, key: PRNGKey, n: int) -> Trials:
         """`n` trials without noise."""

@@ -35,6 +35,8 @@ class DelayedMatch(AbstractTask):
     """One channel to each stimulus."""
     output_size: ClassVar[int] = 1
     """The decision."""
+    input_names: ClassVar[tuple[str, ...]] = ("stimulus 1", "stimulus 2")
+    output_names: ClassVar[tuple[str, ...]] = ("decision",)
 
     dt: float = eqx.field(static=True, default=0.2)
     fixation_steps: int = eqx.field(static=True, default=5)

@@ -38,6 +38,8 @@ class AbstractTwoItems(AbstractTask):
     """(cos, sin) of the item that is on, and go."""
     output_size: ClassVar[int] = 2
     """(cos, sin) of the angle to report."""
+    input_names: ClassVar[tuple[str, ...]] = ("cosine of the item", "sine of the item", "go")
+    output_names: ClassVar[tuple[str, ...]] = ("cosine", "sine")
 
     responses: eqx.AbstractClassVar[tuple[str, ...]]
     """The names of the responses."""

@@ -14,7 +14,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import TWO_PI, FunctionInputs, circle, interval
 from recurvature.systems.linear import state_space
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 from recurvature.tasks.context import WARPING
 from recurvature.tasks.draws import whole_steps, window_mean
 from recurvature.tasks.recipe import Recipe
@@ -73,6 +73,7 @@ class Reaching(AbstractTask):
     reference: ClassVar[Citation] = WARPING
     output_size: ClassVar[int] = 2
     """The velocity."""
+    output_names: ClassVar[tuple[str, ...]] = ("velocity x", "velocity y")
 
     dt: float = eqx.field(static=True, default=0.02)
     units: int = eqx.field(static=True, default=200)
@@ -102,6 +103,11 @@ class Reaching(AbstractTask):
     def input_size(self) -> int:
         """The units."""
         return self.units
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The units, by number."""
+        return numbered("unit", self.input_size)
 
     @property
     def steps(self) -> int:

@@ -12,7 +12,7 @@ from recurvature._errors import InputError, check_choice, check_count
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 from recurvature.tasks.draws import balanced, beats_silence
 
 SUPERPOSITION = Citation(
@@ -86,6 +86,16 @@ class Recall(AbstractTask):
     def output_size(self) -> int:
         """The features."""
         return self.features
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The features, and the cue of each delay if there are several."""
+        return numbered("feature", self.features) + tuple(f"cue of delay {k}" for k in self.delay_steps if self._cue(k))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The features."""
+        return numbered("feature", self.features)
 
     def _cue(self, delay: int) -> tuple[float, ...]:
         return () if len(self.delay_steps) == 1 else tuple(float(k == delay) for k in self.delay_steps)

@@ -12,7 +12,7 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation, Values
 from recurvature.systems.inputs import FunctionInputs, circle, interval
 from recurvature.systems.linear import state_space
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
 from recurvature.tasks.draws import balanced
 from recurvature.tasks.reaching import ends_near
 from recurvature.tasks.recipe import Recipe
@@ -72,6 +72,7 @@ class RecordedReaching(AbstractTask):
     reference: ClassVar[Citation] = DYER
     output_size: ClassVar[int] = 2
     """The velocity."""
+    output_names: ClassVar[tuple[str, ...]] = ("velocity x", "velocity y")
 
     counts: Float[Values, "trial time unit"]
     velocity: Float[Values, "trial time 2"]
@@ -90,6 +91,11 @@ class RecordedReaching(AbstractTask):
     def input_size(self) -> int:
         """The units."""
         return self.counts.shape[2]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The units, by number."""
+        return numbered("unit", self.input_size)
 
     @property
     def steps(self) -> int:

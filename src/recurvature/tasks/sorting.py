@@ -36,6 +36,8 @@ class SequenceSorting(AbstractTask):
     """The number and go."""
     output_size: ClassVar[int] = 1
     """The number given out."""
+    input_names: ClassVar[tuple[str, ...]] = ("number", "go")
+    output_names: ClassVar[tuple[str, ...]] = ("number given out",)
 
     length: int = eqx.field(static=True, default=3)
     dt: float = eqx.field(static=True, default=0.5)

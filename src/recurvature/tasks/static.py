@@ -35,6 +35,8 @@ class StaticCircle(AbstractTask):
     """(cos, sin) of the angle."""
     output_size: ClassVar[int] = 1
     """The class, ±1."""
+    input_names: ClassVar[tuple[str, ...]] = ("cosine", "sine")
+    output_names: ClassVar[tuple[str, ...]] = ("class",)
 
     dt: float = eqx.field(static=True, default=1.0)
     angles: int = eqx.field(static=True, default=240)

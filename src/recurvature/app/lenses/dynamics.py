@@ -157,7 +157,7 @@ def branches_of(
         found = dynamics.continuation(network, np.asarray(points.states), (-span, span), channel=channel, points=400)
     except ValueError as error:  # a fixed point on the boundary of stability is no place to start
         return None, str(error)
-    return found, ""
+    return dataclasses.replace(found, name=subject.input_names[channel]), ""
 
 
 def counted(points: dynamics.FixedPoints) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class Unit:
     """The flow while one input is held at several values; none for any other number of variables."""
     trials: bool
     """Whether trials of a task were run, and not constant inputs."""
+    output: str
+    """What the first output says."""
 
     def results(self) -> dict[str, AbstractResult]:
         """Everything by name, for storing."""
@@ -104,6 +106,7 @@ def unit_of(subject: Subject) -> Unit:
         at=at,
         slides=() if flow is None else tuple(latent_plane.slides(subject, reduced, flow)),
         trials=isinstance(trials, Trials),
+        output=subject.output_names[0],
     )
 
 

@@ -69,9 +69,9 @@ def _outputs(
     return np.asarray(reduced.readout(rates))[:, 0]
 
 
-def live_plane(found: Sequence[Slide], flow: dynamics.FlowField, still: Picture) -> Live | None:
+def live_plane(found: Sequence[Slide], flow: dynamics.FlowField, still: Picture, output: str) -> Live | None:
     """The plane as a figure to play with; None where nothing was tabulated."""
     if not found:
         return None
     low, high = ((float(v[0]), float(v[-1])) for v in (np.asarray(flow.horizontal), np.asarray(flow.vertical)))
-    return plane(found, (low, high), still, title="The plane of the latent variables")
+    return plane(found, (low, high), still, title="The plane of the latent variables", output=output)

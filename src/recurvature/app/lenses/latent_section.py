@@ -164,7 +164,7 @@ def _pictures(found: "Unit") -> list[Picture | Live]:
         axes = figures.flow(found.flow, points=found.points, at=found.at)
         caption = "The flow of the two latent variables without input, and their fixed points."
         still = picture(pictures.root(axes), caption, "Latent flow")
-        plane = latent_plane.live_plane(found.slides, found.flow, still)
+        plane = latent_plane.live_plane(found.slides, found.flow, still, found.output)
         shown.append(still if plane is None else plane)
     if len(found.extraction.candidate) > 1:
         panels = figures.extraction(found.extraction)
