@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from recurvature._errors import InputError
 from recurvature.systems import AbstractHostFunction, HostMap
 from recurvature.systems.host import host_call
 
@@ -80,6 +81,10 @@ def test_a_map_takes_state_and_input_joined() -> None:
     x, u = jnp.asarray([0.5, -1.0, 2.0]), jnp.asarray([1.0, -0.5])
     np.testing.assert_allclose(system.step(x, u), A @ np.concatenate([x, u]) ** 3, rtol=1e-13)
     np.testing.assert_array_equal(system.rates(x), x[:2])
+    with pytest.raises(InputError, match="`rate_size` must be at most the length of the state, 3; got 4"):
+        HostMap(Cubic(), rate_size=4)
+    with pytest.raises(InputError, match="must take state and input joined"):
+        HostMap(Cubic("pull"), rate_size=2)
 
 
 ON_ONE_CORE = """

@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from recurvature._errors import check_count, check_positive
+from recurvature._errors import InputError, check_count, check_positive
 from recurvature.systems.base import AbstractMap
 
 
@@ -137,6 +137,12 @@ class HostMap(AbstractMap):
     def __check_init__(self) -> None:
         check_count(rate_size=self.rate_size)
         check_positive(dt=self.dt)
+        if self.rate_size > self.state_size:
+            raise InputError(
+                f"`rate_size` must be at most the length of the state, {self.state_size}; got {self.rate_size}."
+            )
+        if self.input_size < 1:
+            raise InputError("`function` must take state and input joined; its argument is no longer than its value.")
 
     @property
     def state_size(self) -> int:
