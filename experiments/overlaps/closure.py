@@ -82,8 +82,13 @@ def _draws(
         far.append(np.abs(learned.matrix - said.matrix).max((1, 2)))
         energy.append(float(ov.closure(theta, loss, key=lab.key).energy_ratio[0]))
         losses.append(float(learned.loss[-1]))
+    squares = np.stack(far) ** 2
+    distance = np.sqrt(squares.mean(0))
+    # of a root mean square, from the scatter of squares; zero at the start, where all are equal
+    scatter = squares.std(0, ddof=1) / np.sqrt(draws) / np.maximum(2 * distance, 1e-300)
     return {
-        "distance": np.sqrt((np.stack(far) ** 2).mean(0)).tolist(),
+        "distance": distance.tolist(),
+        "standard error": scatter.tolist(),
         "energy ratio": float(np.mean(energy)),
         "loss": float(np.mean(losses)),
     }
@@ -91,11 +96,15 @@ def _draws(
 
 def course_is_exact_for_many_units(lab: Lab) -> Measured:
     r"""The distance of the course of learning from the theory, as a power of N, over several tasks."""
-    found, orders, shares, ratios, floors, foretold = _course(lab), {}, {}, {}, {}, {}
+    found, orders, errors, shares, ratios, floors, foretold = _course(lab), {}, {}, {}, {}, {}, {}
     for name, row in found.items():
         units = list(row["sizes"])
         far = np.array([row["sizes"][n]["distance"][-1] for n in units])
+        scatter = np.array([row["sizes"][n]["standard error"][-1] for n in units])
         orders[name] = float(np.polyfit(np.log(units), np.log(far), 1)[0])
+        # a slope is a sum of logarithms with these coefficients
+        centred = np.log(units) - np.mean(np.log(units))
+        errors[name] = float(np.linalg.norm(centred * scatter / far) / np.sum(centred**2))
         shares[name] = float(far[-1] / row["moved"])
         # a floor and what sampling adds to it
         design = np.stack([np.ones(len(units)), np.array(units, float) ** -0.5], axis=1)
@@ -116,6 +125,7 @@ def course_is_exact_for_many_units(lab: Lab) -> Measured:
         },
         {
             "orders": orders,
+            "standard errors of orders": errors,
             "floors over distance": floors,
             "floors over estimate": foretold,
             "distance over change": shares,

@@ -14,10 +14,13 @@ from recurvature.app.report import picture
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import overlaps
 from recurvature.lenses.overlaps import STATUS
+from recurvature.systems.gaussian import SLOPES
 
 TITLE = "How it learned"
 LARGEST_LOSS = 0.3
 """A recurrence of which a low rank leaves out more than this share is not described by its overlaps."""
+TRIALS = 64
+"""Trials on which outputs are held against those of all units."""
 MOST_VECTORS = 4
 """Vectors up to which learning is drawn, and the directions that it can reach are counted."""
 MOST_LINES = 8
@@ -46,7 +49,7 @@ def see(subject: Subject, report: Report) -> Seen:
     """Overlaps of a low-rank network, or of a dense one that is nearly of low rank."""
     report(Progress("overlaps", 0, 1))
     try:
-        table = overlaps.extract(subject.network)
+        table = _table(subject)
     except InputError as error:
         return nothing("overlaps", TITLE, str(error))
     if table.residual > LARGEST_LOSS:
@@ -66,6 +69,14 @@ def see(subject: Subject, report: Report) -> Seen:
         results["overlaps-course"] = course
     report(Progress("overlaps", 1, 1))
     return Seen((section(found),), {"overlaps": numbers(found)}, results, "", checks_of(table))
+
+
+def _table(subject: Subject) -> overlaps.Overlaps:
+    """Overlaps of the network, held against it on trials of its task where units have a mean slope that is known."""
+    table = overlaps.extract(subject.network)
+    if subject.performance is None or table.dt is None or table.phi not in SLOPES:
+        return table
+    return overlaps.extract(subject.network, subject.performance.trials.inputs[:TRIALS])
 
 
 def _regime(table: overlaps.Overlaps) -> Any:
@@ -142,6 +153,11 @@ def _kept(course: overlaps.UnitLearning) -> str:
 def checks_of(table: overlaps.Overlaps) -> tuple[Block, ...]:
     """How far overlaps stand for the network."""
     said = [("Status", f"{STATUS[table.status].replace('_', ' ')}.")]
+    if np.isfinite(table.output_error):
+        off = (
+            f"Outputs that follow from overlaps alone are off by {percent(table.output_error)} of the norm of its own."
+        )
+        said.append(("On trials of the task", off))
     if table.regime == "gaussian":
         text = (
             f"Units are nonlinear (φ = {table.phi}): overlaps stand for the network as far as its weights are jointly "
@@ -252,6 +268,7 @@ def numbers(found: Overlapping) -> dict[str, Any]:
         "visible": [name for name, seen in zip(table.names, table.visible, strict=True) if seen],
         "function_dimension": table.layout.function_dimension(_regime(table)),
         "residual": table.residual,
+        "output_error": table.output_error if np.isfinite(table.output_error) else None,
         "status": STATUS[table.status],
         "spectrum": np.asarray(found.kept.spectrum)[-1].tolist(),
         "charge": np.asarray(found.kept.charge)[-1].tolist(),
