@@ -159,6 +159,8 @@ def test_several_coordinates_at_once() -> None:
         ("Perceptual-v0", {}, "unknown environment 'Perceptual-v0'"),
         ("Bandit-v0", {}, "has no ground truth"),
         (NAMES[0], {"trials": 0}, "`trials` must be"),
+        (NAMES[0], {"wrong": 1}, "takes no options .*'wrong'"),
+        (NAMES[0], {"dt": 0.0}, "`dt` must be a finite number greater than 0"),
         (NAMES[0], {"answer_weight": 1.0}, "`answer_weight` must be a finite number above 1"),
         (NAMES[0], {"along": {"contrast": (0.0, 1.0)}}, "do not depend on contrast"),
         (NAMES[0], {**COHERENCE, "along": {**COHERENCE["along"], "cohh": (0.0, 1.0)}}, "do not depend on cohh\\."),

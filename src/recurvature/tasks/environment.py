@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from recurvature._errors import InputError, check_count, check_positive, unknown
+from recurvature._errors import InputError, check_count, check_kind, check_positive, unknown
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation, Values
 from recurvature.systems.inputs import AbstractInputManifold, Box, Coordinate
@@ -158,6 +158,8 @@ def from_environment(
     """
     check_count(trials=trials)
     check_positive(tau_ms=tau_ms)
+    for name, numbers in (("along", along), ("fixed", fixed)):
+        check_kind(name, numbers or {}, Mapping, "pass a dictionary of numbers of a trial")
     if not 1 < answer_weight < math.inf:
         raise InputError(f"`answer_weight` must be a finite number above 1; got {answer_weight!r}.")
     if fixed and not along:
@@ -202,7 +204,14 @@ def _environment(environment: Any, options: Mapping[str, Any]) -> Any:
         with warnings.catch_warnings():
             # gymnasium says so of every environment of NeuroGym, none of which draws
             warnings.filterwarnings("ignore", ".*metadata doesn't include `render_modes`", UserWarning)
-            environment = neurogym.make(environment, **options)
+            if "dt" in options:
+                check_positive(dt=options["dt"])
+            try:
+                environment = neurogym.make(environment, **options)
+            except (TypeError, ValueError, KeyError) as error:
+                raise InputError(
+                    f"{environment} takes no options {dict(options)}: {' '.join(str(error).split())}."
+                ) from error
     elif options:
         raise InputError(
             f"`{min(options)}` is an option of an environment that is made by its name; make yours with it."
@@ -245,6 +254,9 @@ def _stimuli(
     env: Any, along: dict[str, tuple[float, float]], fixed: dict[str, Any], seed: int, dt: float
 ) -> LinearCourse:
     """The trial as a linear function of some of its numbers, checked where it was not fitted."""
+    for name, ends in along.items():
+        if np.shape(ends) != (2,):
+            raise InputError(f"`along` gives each coordinate its two ends, {{{name!r}: (low, high)}}; got {ends!r}.")
     domain = Box(tuple(Coordinate(name, float(low), float(high)) for name, (low, high) in along.items()))
     centre = {name: (low + high) / 2 for name, (low, high) in along.items()}
     course = _quiet(env, fixed | centre, seed)
