@@ -11,7 +11,7 @@ import recurvature as rc
 from recurvature._progress import silent
 from recurvature.app import pipeline
 from recurvature.app.lenses import dynamics, latent, moments, overlaps, settling, superposition
-from recurvature.app.page import Facts, Live, Notice, Picture, Points, Section, Table
+from recurvature.app.page import Facts, Live, Notice, Picture, Points, Section, Table, number, percent
 from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
 from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
 from recurvature.tasks.base import AbstractTask
@@ -179,6 +179,35 @@ def test_a_rectified_recall_network_says_what_its_relu_does_and_how_far_the_tran
     assert found["stored"] == pytest.approx([1.0], rel=1e-12)
     assert "ψ = 1.00" in said
     assert "the eigenvalues turn by 269° over the delay" in said
+
+
+def test_a_relu_recurrence_says_how_masks_and_histories_change_it() -> None:
+    task = pipeline.find_task("recall", delay_steps=(1,), steps=6, density=0.5)
+    # the feature that was there a step ago is read out whole if it was, and nothing is left of it after that
+    weights = superposition_of(np.array([[0.0, 0.0], [1.5, 0.0]]), np.array([[1.0], [0.0]]), np.array([[0.0, 1 / 1.5]]))
+    network = rc.superposition.recall_network(weights, kind="nonlinear")
+    done = pipeline.perform(network, task, key=rc.key(0), trials=16, report=silent)
+    about = subject(network, task, done)
+    seen = superposition.see(about, silent)
+    said, found = all_said(seen.sections[0]), seen.numbers["superposition"]
+    masks = rc.superposition.mask_radii(network, np.asarray(done.trials.inputs)[: superposition.HISTORIES])
+    assert f"The relu recurrence runs through {len(masks.radius)} sets of active units." in said
+    # a chain of two units: whatever is active, nothing comes back
+    assert masks.largest < 1e-6
+    radii = f"{number(float(masks.mean))} on average over steps, {number(float(masks.largest))} at most"
+    assert f"is {radii}, and above 1 at {percent(0.0)} of steps" in said
+    # read out after a history in which the unit was active, and not after one in which it was not
+    directions = seen.results["superposition-directions"]
+    assert isinstance(directions, rc.superposition.FeatureDirections)
+    np.testing.assert_allclose(directions.histories.mean(0), directions.projection, atol=1e-12)
+    assert set(np.unique(directions.histories[:, 1].round(12))) <= {0.0, 1.0}
+    for name, row in zip(("order_parameter", "sharpness"), directions.by_history(1), strict=True):
+        known = row[np.isfinite(row)]
+        assert found["by_history"][name] == [np.percentile(known, (10, 90)).tolist() if len(known) > 1 else None]
+
+
+def superposition_of(recurrent: np.ndarray, inputs: np.ndarray, readout: np.ndarray) -> rc.superposition.Weights:
+    return rc.superposition.Weights(jnp.asarray(recurrent), jnp.asarray(inputs), jnp.asarray(readout))
 
 
 def test_a_flow_and_too_many_inputs_have_no_directions_here() -> None:

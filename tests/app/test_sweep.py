@@ -152,6 +152,7 @@ def test_the_command_writes_a_diagram(tmp_path, monkeypatch):
     sweep_recall(begin("sweep", json=False, cache=False), SPEC, tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["numbers"]["delay 2"]["grid"] == [0.05, 1.0]
+    assert all(0 < share <= 1 for share in record["numbers"]["delay 2"]["reached"])
     assert "Phase diagram" in (tmp_path / "report.html").read_text()
 
 

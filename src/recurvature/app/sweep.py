@@ -17,7 +17,7 @@ from recurvature.app.report import picture
 from recurvature.app.run import Run, files, finish, write_run
 from recurvature.app.terminal import progress
 from recurvature.io.specs import SweepSpec, parse, toml_table
-from recurvature.lenses.superposition import Transition
+from recurvature.lenses.superposition import PhaseDiagram, Transition
 from recurvature.tasks.recall import SUPERPOSITION
 
 TASKS = ("recall",)
@@ -50,7 +50,7 @@ def sweep_recall(run: Run, spec: SweepSpec, out: Path) -> None:
         record = run.record(spec=spec.model_dump(), seed=spec.seed, numbers=_numbers(found))
         page = _page(record, spec, found)
         write_run(output, record, found.results(), page)
-    finish(run, record, [*_lines(found.transition), f"Report: {out / 'report.html'}"])
+    finish(run, record, [*_lines(found), f"Report: {out / 'report.html'}"])
 
 
 NUMBERS = (
@@ -69,9 +69,12 @@ NUMBERS = (
 
 
 def _numbers(found: Swept) -> dict[str, Any]:
-    rows = enumerate(np.asarray(found.transition.delay).tolist())
+    rows, reached = enumerate(np.asarray(found.transition.delay).tolist()), found.diagram.reached
     return {
-        f"delay {delay}": {name: np.asarray(getattr(found.transition, name))[k].tolist() for name in NUMBERS}
+        f"delay {delay}": {
+            **{name: np.asarray(getattr(found.transition, name))[k].tolist() for name in NUMBERS},
+            "reached": reached[:, k].tolist(),
+        }
         for k, delay in rows
     }
 
@@ -81,7 +84,7 @@ def _pair(values: Any) -> str:
     return f"{number(low)}–{number(high)}" if np.isfinite(low) else "–"
 
 
-def _cells(found: Transition) -> tuple[tuple[str, ...], ...]:
+def _cells(found: Transition, diagram: PhaseDiagram) -> tuple[tuple[str, ...], ...]:
     rows = []
     for k, delay in enumerate(np.asarray(found.delay)):
         crossing, error = float(found.crossing[k]), float(found.crossing_error[k])
@@ -97,6 +100,7 @@ def _cells(found: Transition) -> tuple[tuple[str, ...], ...]:
                 _pair(found.grid[k]),
                 number(float(found.susceptible[k])) if np.isfinite(found.susceptible[k]) else "–",
                 _pair(found.coexistence[k]),
+                _shares(diagram.reached[:, k]),
             )
         )
     return tuple(rows)
@@ -111,14 +115,21 @@ HEADER = (
     "between",
     "largest χ",
     "both phases seen",
+    "seeds in the best regime",
 )
 
 
-def _lines(found: Transition) -> list[str]:
+def _shares(values: np.ndarray) -> str:
+    """The least and the greatest share over densities."""
+    return "–" if np.isnan(values).any() else f"{percent(float(values.min()))}–{percent(float(values.max()))}"
+
+
+def _lines(found: Swept) -> list[str]:
     """The transition as lines of text."""
     return [
         f"delay {row[0]}: sparse packing below a density of {row[1]} (losses cross), {row[3]} (best of seeds, {row[5]})"
-        for row in _cells(found)
+        for row, there in zip(_cells(found.transition, found.diagram), found.diagram.packs, strict=True)
+        if there
     ]
 
 
@@ -128,8 +139,14 @@ def _warnings(spec: SweepSpec, found: Swept) -> list[Block]:
     density, delays = np.asarray(found.diagram.density), np.asarray(found.diagram.delay)
     missed = [f"delay {delays[k]} at density {number(float(density[i]))}" for i, k in zip(at, delay, strict=True)]
     followed = {each.delay for each in found.branches}
-    alone = [str(k) for k in spec.delays if k not in followed] if spec.branch_steps else []
+    packs = np.asarray(found.diagram.packs)
+    alone = [str(k) for k in delays[packs].tolist() if k not in followed] if spec.branch_steps else []
     notes: list[Block] = []
+    if not packs.all():
+        text = (
+            f"with fewer than two younger ages there are not two ways to pack: {', '.join(map(str, delays[~packs]))}."
+        )
+        notes.append(Notice("Delays without a transition:", text))
     if missed:
         notes.append(Notice("More seeds are needed:", f"none found the better solution for {', '.join(missed)}."))
     if alone:
@@ -165,14 +182,21 @@ def _page(record: dict[str, Any], spec: SweepSpec, found: Swept) -> Page:
     caption = (
         "Left: the order parameter ψ of the best network of every cell; circles where the losses of the dense and the "
         "sparse branch cross (diamonds: where the best seed changes), bars where both were found, crosses where no "
-        "seed came near the better branch. Right: the turn of the best network; triangles lie beyond the axis."
+        "seed came near the better branch; hatched delays have no two packings. Right: the turn of the best network; "
+        "triangles lie beyond the axis."
     )
+    title = "The density of the transition at every delay, by three routes"
     blocks: list[Block] = [
         picture(root(figures.phase_diagram(found.diagram, found.transition)), caption, "Phase diagram"),
-        Table(HEADER, _cells(found.transition), "The density of the transition at every delay, by three routes"),
+        Table(
+            HEADER,
+            _cells(found.transition, found.diagram),
+            "The density of the transition at every delay, by three routes",
+        ),
         Text(
             "Below the transition the best network packs past inputs where its readout is silent, above it does not. "
-            "The errors are of sampling; the densities beside them say how fine the grid was."
+            "The errors are of sampling; the densities beside them say how fine the grid was. The last column is the "
+            "share of seeds in the regime of the best one, from the density where fewest are to the one where most are."
         ),
     ]
     blocks += _warnings(spec, found)

@@ -12,6 +12,7 @@ import recurvature as rc
 from recurvature import figures
 from recurvature._progress import Progress, Report
 from recurvature.app import pictures
+from recurvature.app.lenses import packing
 from recurvature.app.page import (
     Block,
     Fact,
@@ -46,8 +47,6 @@ HISTORIES = 16
 AMPLITUDES = (-1.0, 0.5, 1.0, 2.0)
 CLIPPED = 1024
 """Trials in which clipping is counted."""
-EFFECTIVELY_LINEAR = 1.05
-"""A loss without the relu below so many times that with it says that the relu hardly matters."""
 UNSTEADY = 0.3
 """Where directions differ by more than this share of their length, one picture of them is only an average."""
 
@@ -222,10 +221,11 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     said = [("How long", _lasting(size, found.dt))]
     if packed.delay is not None and packed.geometry is not None:
         said.append(("How it packs", _regimes(packed.geometry)))
-        said += [("Evidence", line) for line in _evidence(packed.geometry, packed.density)]
-        said += [("Masks", line) for line in _masks(packed.geometry)]
+        said += [("Evidence", line) for line in packing.evidence(packed.geometry, packed.density)]
+        said += [("By history", line) for line in packing.by_history(packed.directions, packed.geometry)]
+        said += [("Masks", line) for line in packing.masks(packed.geometry)]
     if packed.clipped is not None:
-        said.append(("What the relu does", _clips(packed.clipped)))
+        said.append(("What the relu does", packing.clips(packed.clipped)))
     spread = float(np.median(np.asarray(found.spread)))
     kind = "depend on what else came in" if spread > UNSTEADY else "hardly depend on what else came in"
     said.append(
@@ -254,41 +254,6 @@ def _regimes(geometry: superposition.Geometry) -> str:
     return (
         f"Packing of what is recalled is {' and '.join(words)}; once a feature was due it is forgotten in a "
         f"{' and '.join(forgetting)} way."
-    )
-
-
-def _evidence(geometry: superposition.Geometry, density: float | None) -> list[str]:
-    """The verdicts on the first features that are recalled, and how far the transition is where that is known."""
-    lines = superposition.verdict(geometry)
-    kept = [lines[i] for i in np.flatnonzero(np.asarray(geometry.stored) > 0.5)[:3]]
-    known = geometry.delay in superposition.TRANSITION and np.shape(geometry.direction)[1:] == (2, 1)
-    if density is not None and known:
-        kept.append(superposition.verdict(geometry, density=density)[-1])
-    return kept
-
-
-def _masks(geometry: superposition.Geometry) -> list[str]:
-    """What a relu recurrence does to its state under the sets of active units that it runs through."""
-    radius, share = np.asarray(geometry.mask_radius), np.asarray(geometry.mask_share)
-    if not len(radius):
-        return []
-    grows = float(share[radius > 1].sum())
-    return [
-        f"The relu recurrence runs through {len(radius)} sets of active units. The spectral radius of its Jacobian is "
-        f"{number(float(share @ radius))} on average over steps, {number(float(radius.max()))} at most, and above 1 at "
-        f"{percent(grows)} of steps; what grows under one set may end it."
-    ]
-
-
-def _clips(clipped: superposition.Clipping) -> str:
-    rate, gap = float(np.asarray(clipped.rate).mean()), clipped.gap
-    text = f"What is read out before the relu is negative at {percent(rate)} of steps"
-    if not np.isfinite(gap):
-        return f"{text}."
-    worth = "effectively linear" if gap < EFFECTIVELY_LINEAR else "the relu does much of the work"
-    return (
-        f"{text}; without the relu the loss would be {number(gap)} (± {number(clipped.gap_error)}) times as large: "
-        f"{worth if gap >= 1 else 'it loses by its relu'}."
     )
 
 
@@ -381,6 +346,7 @@ def numbers(packed: Packed) -> dict[str, Any]:
             "stored": np.asarray(geometry.stored).tolist(),
             "regimes": list(geometry.regimes),
             "load": geometry.load,
+            "by_history": packing.ranges(found, geometry.delay),
         }
     if packed.clipped is not None:
         result |= {

@@ -53,6 +53,8 @@ class FeatureDirections(AbstractResult):
     pulse: Float[Values, "amplitude age o d"]
     """Outputs after one pulse of each amplitude, less those at rest, divided by the amplitude."""
     additivity: Float[Values, " amplitude"]
+    histories: Float[Values, "point age o d"]
+    """`projection` about each history alone; a single one, rest, if none were given."""
     dt: float
     dtype: str
 
@@ -61,6 +63,12 @@ class FeatureDirections(AbstractResult):
         r"""$w_s\cdot w_r$ of all ages and features (age first): the metric of the manifold of past inputs."""
         columns = np.moveaxis(np.asarray(self.direction), 1, 0).reshape(self.direction.shape[1], -1)
         return columns.T @ columns
+
+    def by_history(self, delay: int) -> "ByHistory":
+        """The order parameter and the sharpness about each history alone, where `geometry` has those of their mean."""
+        direction = np.asarray(self.direction)
+        each = [geometry_of(one, direction, delay) for one in np.asarray(self.histories)]
+        return ByHistory(*(np.stack([np.asarray(getattr(one, name)) for one in each]) for name in ByHistory._fields))
 
     def geometry(self, delay: int, *, amplitude: float | None = None, masks: MaskRadii | None = None) -> Geometry:
         """The geometry of the directions; with `amplitude`, that of the projections of pulses of this size.
@@ -73,6 +81,13 @@ class FeatureDirections(AbstractResult):
         if not len(found):
             raise InputError(f"`amplitude` must be one of {np.asarray(self.amplitude).tolist()}; got {amplitude}.")
         return geometry_of(np.asarray(self.pulse)[found[0]], np.asarray(self.direction), delay, masks=masks)
+
+
+class ByHistory(NamedTuple):
+    """Measures of the projections about each history."""
+
+    order_parameter: Float[np.ndarray, "point o"]
+    sharpness: Float[np.ndarray, "point o"]
 
 
 def past_inputs(features: int, ages: int, *, dt: float = 1.0) -> PulsedInputs:
@@ -131,6 +146,7 @@ def feature_directions(
         homogeneity=np.stack([one.homogeneity.reshape(shape) for one in pulses]),
         pulse=np.stack([_by_age(one.outputs, shape) for one in pulses]),
         additivity=np.array([one.additivity for one in pulses]),
+        histories=np.stack([_by_age(outputs[:, i], shape) for i in range(outputs.shape[1])]),
         dt=step,
         dtype=str(dtype),
     )
