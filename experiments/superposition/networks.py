@@ -35,6 +35,7 @@ class Settings(Spec):
     """Gated networks whose delay is cued; `trials` is the batch."""
     sparse_delays: tuple[Count, ...]
     crossing_delays: tuple[Count, ...]
+    long_delays: tuple[Count, ...]
     relu_delays: tuple[Count, ...]
     sizes: tuple[tuple[Count, Count], ...]
     """Units and features of higher-dimensional networks."""

@@ -128,7 +128,8 @@ def higher_dimensions_use_it_too(lab: Lab) -> Measured:
         a = np.asarray(superposition.projections(census.population.weights(best), 12), float)
         own, others = np.diag(a[2]), np.delete(a, 2, axis=0)
         rows[f"{units} units, {features} features"] = {
-            "own": [float(own.min()), float(own.mean())],
+            "own": [float(own.min()), float(own[own > 0.5].min(initial=np.inf)), float(own.mean())],
+            "stored over units": float((own > 0.5).sum() / units),
             "younger": float(a[:2].mean()),
             "others": float(others.mean()),
             "stored": int((own > 0.5).sum()),
@@ -136,7 +137,8 @@ def higher_dimensions_use_it_too(lab: Lab) -> Measured:
         }
     return Measured(
         {
-            "smallest_own_projection": min(row["own"][0] for row in rows.values()),
+            "smallest_own_projection_of_stored": min(row["own"][1] for row in rows.values()),
+            "fewest_stored_over_units": min(row["stored over units"] for row in rows.values()),
             "largest_mean_of_other_ages": max(row["others"] for row in rows.values()),
             "largest_mean_of_younger_ages": max(row["younger"] for row in rows.values()),
             "smallest_rise_of_stored_with_units": float(np.diff([row["stored"] for row in rows.values()]).min()),

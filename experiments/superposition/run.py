@@ -21,4 +21,5 @@ from .sparse import phases_meet_in_a_jump as phases_meet_in_a_jump
 from .sparse import small_radii_pack_best as small_radii_pack_best
 from .sparse import sparse_features_use_the_free_half_space as sparse_features_use_the_free_half_space
 from .sparse import training_finds_both_phases as training_finds_both_phases
+from .sparse import transitions_move_with_the_delay as transitions_move_with_the_delay
 from .sparse import untied_readouts_change_nothing as untied_readouts_change_nothing

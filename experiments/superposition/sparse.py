@@ -1,5 +1,6 @@
 """Rectified readouts: the free half-space, the transition, untied readouts, and features without delay."""
 
+import functools
 from typing import Any
 
 import jax
@@ -74,6 +75,7 @@ def sparse_features_use_the_free_half_space(lab: Lab) -> Measured:
             "smallest_order_parameter": min(column("order parameter")),
             "largest_turn_off_three_quarters": max(abs(turn - 270) for turn in column("turn of directions")),
             "turn_of_delay_3": three["k theta"],
+            "radius_of_delay_3": three["radius"],
             "largest_radius": max(column("radius")),
             "loss_over_least_of_delay_3": three["loss over least"],
         },
@@ -145,12 +147,7 @@ def _clipping(lab: Lab, weights: superposition.Weights, delay: int, density: flo
 
 def phases_meet_in_a_jump(lab: Lab) -> Measured:
     """Where the dense and the sparse branch cost the same, from exact losses, and what jumps there."""
-    found = {}
-    for delay in lab.settings.crossing_delays:
-        known = superposition.TRANSITION[delay]
-        between = (known - 0.06, known + 0.06)
-        look = lambda delay=delay, between=between: superposition.crossing(delay, between=between, tolerance=2e-3)  # noqa: E731
-        found[delay] = lab.once(f"crossing {delay}", look)
+    found = _crossings(lab, lab.settings.crossing_delays)
     values: dict[str, float] = {f"density_of_delay_{delay}": one.density for delay, one in found.items()}
     every = list(found.values())
     angle, psi, radius = (np.array([np.asarray(getattr(one, name)) for one in every]) for name in _JUMPS)
@@ -164,6 +161,28 @@ def phases_meet_in_a_jump(lab: Lab) -> Measured:
         "largest_rise_with_delay": float(np.diff(densities).max()),
     }
     return Measured(values, {"radius": radius.tolist()}, {f"crossing-{delay}": one for delay, one in found.items()})
+
+
+def transitions_move_with_the_delay(lab: Lab) -> Measured:
+    """The same crossings at longer delays."""
+    delays = lab.settings.long_delays
+    found = _crossings(lab, (max(lab.settings.crossing_delays[:3]), *delays))
+    drops = {delay: float(np.asarray(one.modulus)[0] - np.asarray(one.modulus)[1]) for delay, one in found.items()}
+    return Measured(
+        {
+            **{f"density_of_delay_{delay}": found[delay].density for delay in delays},
+            "largest_change_with_delay": float(np.diff([one.density for one in found.values()]).max()),
+            "largest_change_of_drop_with_delay": float(np.diff(list(drops.values())).max()),
+        },
+        {"drop of radius": {str(delay): drop for delay, drop in drops.items()}},
+        {f"crossing-{delay}": one for delay, one in found.items()},
+    )
+
+
+def _crossings(lab: Lab, delays: tuple[int, ...]) -> dict[int, superposition.Crossing]:
+    """Of every delay, looked for on one wide range of densities: a second crossing there would be an error."""
+    look = lambda delay: superposition.crossing(delay, tolerance=2e-3, points=1024)  # noqa: E731
+    return {delay: lab.once(f"crossing {delay}", functools.partial(look, delay)) for delay in delays}
 
 
 _JUMPS = ("k_theta", "order_parameter", "modulus")
@@ -196,26 +215,29 @@ def untied_readouts_change_nothing(lab: Lab) -> Measured:
         a = np.asarray(superposition.projections(weights, 12))[:, 0, 0]
         twin = np.asarray(superposition.projections(_twin(weights, 2), 12))[:, 0, 0]
         gaps.append(float(np.abs(twin - a).max() / np.abs(a).max()))
-    rows = {}
-    for delay in lab.settings.sparse_delays[:2]:
-        both = [best_exactly(planar(lab, DENSE, tied=tied), delay, DENSE) for tied in (True, False)]
-        rows[delay] = {
-            "loss": [loss for loss, _, _ in both],
-            "radius": [float(g.modulus[0]) for _, _, g in both],
-            "turn": [float(g.k_theta[0]) for _, _, g in both],
-            "turn of directions": [float(g.cumulative_angle[0]) for _, _, g in both],
+    rows = {p: {delay: _both(lab, delay, p) for delay in lab.settings.sparse_delays[:2]} for p in (DENSE, SPARSE)}
+    values: dict[str, float] = {"largest_gap_of_twins": max(gaps)}
+    for density, words in ((DENSE, ""), (SPARSE, "_when_sparse")):
+        each = rows[density].values()
+        apart = lambda name, each=each: max(abs(row[name][0] - row[name][1]) for row in each)  # noqa: E731
+        values |= {
+            f"largest_relative_gap_of_losses{words}": max(abs(np.log(r["loss"][0] / r["loss"][1])) for r in each),
+            f"largest_gap_of_radii{words}": apart("radius"),
+            f"largest_gap_of_turns{words}": apart("turn"),
+            f"largest_gap_of_turns_of_directions{words}": apart("turn of directions"),
         }
-    apart = lambda name: max(abs(row[name][0] - row[name][1]) for row in rows.values())  # noqa: E731
-    return Measured(
-        {
-            "largest_gap_of_twins": max(gaps),
-            "largest_relative_gap_of_losses": max(abs(np.log(r["loss"][0] / r["loss"][1])) for r in rows.values()),
-            "largest_gap_of_radii": apart("radius"),
-            "largest_gap_of_turns": apart("turn"),
-            "largest_gap_of_turns_of_directions": apart("turn of directions"),
-        },
-        {str(delay): row for delay, row in rows.items()},
-    )
+    return Measured(values, {f"{delay} at {p}": row for p, found in rows.items() for delay, row in found.items()})
+
+
+def _both(lab: Lab, delay: int, density: float) -> dict[str, list[float]]:
+    """The best tied network of one delay, and the best untied one."""
+    both = [best_exactly(planar(lab, density, tied=tied), delay, density) for tied in (True, False)]
+    return {
+        "loss": [loss for loss, _, _ in both],
+        "radius": [float(g.modulus[0]) for _, _, g in both],
+        "turn": [float(g.k_theta[0]) for _, _, g in both],
+        "turn of directions": [float(g.cumulative_angle[0]) for _, _, g in both],
+    }
 
 
 def _random(rng: np.random.Generator, n: int) -> superposition.Weights:
@@ -240,13 +262,8 @@ def features_without_delay_make_a_pentagon(lab: Lab) -> Measured:
     """Five features in two units: the least first order by descent, and trained networks at small density."""
     ends = [_least_first_order(seed) for seed in range(4)]
     loss, inputs = min(ends, key=lambda end: end[0])
-    how = lab.settings.plane
-    population = superposition.random_population(
-        2, delays=(0,), seeds=how.seeds, features=FEATURES, key=rc.stream(lab.key, "pentagon")
-    )
-    task = superposition.recall_loss(0.03, steps=1, trials=how.trials, features=FEATURES)
-    census = trained(lab, "pentagon", population, task, how.steps)
-    learned = np.asarray(best_of(census, 0)[0].inputs)
+    census, dense = (_without_delay(lab, density) for density in (0.03, DENSE))
+    learned, collapsed = (np.asarray(best_of(each, 0)[0].inputs) for each in (census, dense))
     alone = superposition.Weights(jnp.zeros((2, 2)), jnp.asarray(learned), jnp.asarray(learned.T))
     geometry = superposition.geometry(alone, 0)
     return Measured(
@@ -257,10 +274,22 @@ def features_without_delay_make_a_pentagon(lab: Lab) -> Measured:
             "largest_gap_off_72_degrees_when_trained": _off_pentagon(learned),
             "mean_norm_when_trained": float(np.linalg.norm(learned, axis=0).mean()),
             "largest_gap_of_dimensionality": float(np.abs(np.asarray(geometry.dimensionality)[0] - 0.4).max()),
+            "loss_at_density_1": float(dense.loss[dense.best(0)]),
+            "largest_gap_off_72_degrees_at_density_1": _off_pentagon(collapsed),
         },
         {"trained loss": float(census.loss[census.best(0)])},
         {"pentagon": geometry},
     )
+
+
+def _without_delay(lab: Lab, density: float) -> superposition.Census:
+    """Five features in two units, trained at one density."""
+    how, words = lab.settings.plane, "pentagon" if density < 1 else "pentagon, dense"
+    population = superposition.random_population(
+        2, delays=(0,), seeds=how.seeds, features=FEATURES, key=rc.stream(lab.key, "pentagon")
+    )
+    task = superposition.recall_loss(density, steps=1, trials=how.trials, features=FEATURES)
+    return trained(lab, words, population, task, how.steps)
 
 
 _PENTAGON = (1 + 2 * np.cos(np.deg2rad(72)) ** 2) ** -0.5
