@@ -19,7 +19,7 @@ from recurvature.lenses.superposition import (
     spiral_optimum,
     tied,
 )
-from recurvature.lenses.superposition.crossing import _only_change
+from recurvature.lenses.superposition.crossing import Pair, _only_change
 
 RESPONSE = np.array([-2.1, 0.4, 0.9, -0.3, 0.05, -0.6])
 
@@ -154,7 +154,7 @@ def test_branches_that_do_not_cross_are_no_transition():
 
 
 def test_losses_that_change_places_more_than_once_are_refused():
-    density, pairs = np.array([0.1, 0.2, 0.3, 0.4]), []
+    density, pairs = np.array([0.1, 0.2, 0.3, 0.4]), list[Pair]()
     # what is unknown lies between two that are known
     assert _only_change(2, density, np.array([1.0, np.nan, -1.0, -2.0]), pairs) == (0, 2)
     for excess, times in (([1.0, -1.0, 1.0, -1.0], 3), ([-1.0, 1.0, np.nan, 2.0], 1), ([np.nan] * 4, 0)):
