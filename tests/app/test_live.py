@@ -123,6 +123,30 @@ def test_without_live_figures_there_is_no_script(still: Picture) -> None:
     assert "script-src" not in html
 
 
+def test_numbers_that_are_not_finite_leave_the_page_whole(still: Picture) -> None:
+    position, variance = np.array(sheet().position), np.array([np.nan, 0.3, 0.1])
+    position[2, 3], position[4, 1, 0] = np.nan, np.inf
+    velocity = np.array(slide().velocity)
+    velocity[0, 1, 1] = np.inf, np.nan
+    surface = live.sheet(sheet(position=position, variance=variance), ContextDecision().manifold(), still, "broken")
+    plane = live.plane([slide()._replace(velocity=velocity)], ((-SPAN, SPAN), (-SPAN, SPAN)), still, title="broken")
+    tables = re.findall(r'<script type="application/json">(.*?)</script>', page_of(surface, plane), re.DOTALL)
+    seen, flow = map(json.loads, tables)
+    assert seen["variance"] == [None, 0.3, 0.1]
+    # three of the point that is lost, and one of the other
+    assert seen["position"].count(None) == 4
+    # what rests at that place is drawn as if it did; the scale is that of the others
+    assert flow["slides"][0]["fields"][0][2 * (N + 1) : 2 * (N + 1) + 2] == [0, 0]
+    assert flow["scale"] == pytest.approx(live.plane([slide()], ((-1.0, 1.0),) * 2, still, title="whole").data["scale"])
+
+
+def test_a_sheet_that_would_swell_a_page_stays_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert live.turns(sheet())
+    assert not live.turns(sheet(grid=()))
+    monkeypatch.setattr(live, "MOST_NUMBERS", sheet().position.size - 1)
+    assert not live.turns(sheet())
+
+
 CHART = {"name": "angle", "low": 0.0, "high": 6.28, "periodic": True, "units": "rad"}
 
 

@@ -55,17 +55,19 @@ def task_section(task: AbstractTask | None, done: Performance | None, probe: Pro
     return Section("task", TITLE, (*drawn, sizes, source), finding)
 
 
-def _examples(done: Performance, groups: list[str]) -> list[int]:
-    """The first trial with an answer of each group that has one."""
+def examples(done: Performance, groups: list[str]) -> list[int]:
+    """A trial with an answer of each group that has one; of several rules, one that they would answer differently."""
     counts = np.asarray(done.trials.mask)[:, :, None] != 0
     answer = (counts & (np.asarray(done.trials.targets) != 0)).any((1, 2))
     rows = [[k for k, of in enumerate(groups) if of == name and answer[k]] for name in sorted(set(groups))]
-    return [row[0] for row in rows if row]
+    theta = done.trials.theta
+    apart = np.zeros(len(counts), bool) if theta is None else np.sign(theta).min(1) * np.sign(theta).max(1) < 0
+    return [min(row, key=lambda k: (len(rows) > 1 and not apart[k], k)) for row in rows if row]
 
 
 def _trials(task: AbstractTask, done: Performance) -> Picture:
     groups = pictures.contexts(task, done.trials)
-    chosen = _examples(done, ["" for _ in done.outputs] if groups is None else groups)
+    chosen = examples(done, ["" for _ in done.outputs] if groups is None else groups)
     titles = None if groups is None else [groups[k] for k in chosen]
     axes = figures.trial(done.trials, task, examples=chosen, run=done.outputs, titles=titles)
     several = "A trial of either rule" if len(chosen) == 2 else "One trial"

@@ -13,6 +13,8 @@ from recurvature.systems.inputs import AbstractInputManifold
 
 STEPS = 2000
 """Steps into which the largest value of a table is divided: more than a figure on a screen has pixels."""
+MOST_NUMBERS = 500_000
+"""Numbers of a sheet up to which it is sent along, some 3 MB of text; a larger one stays a picture."""
 MOST_COORDINATES = 2
 """Curves and surfaces can be turned; of more coordinates there is no picture."""
 
@@ -26,9 +28,10 @@ def whole(values: Float[Any, "..."]) -> tuple[list[int | None], float]:
     return [value if known else None for value, known in zip(rounded, finite.tolist(), strict=True)], scale
 
 
-def few(values: Float[Any, "..."]) -> list[float]:
-    """Values with four significant digits."""
-    return [float(f"{value:.4g}") for value in np.asarray(values, np.float64).ravel()]
+def few(values: Float[Any, "..."]) -> list[float | None]:
+    """Values with four significant digits; None where not finite."""
+    flat = np.asarray(values, np.float64).ravel()
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in flat]
 
 
 def kind_of_scale(low: float, high: float, periodic: bool = False) -> str:
@@ -36,6 +39,11 @@ def kind_of_scale(low: float, high: float, periodic: bool = False) -> str:
     if periodic:
         return "periodic"
     return "signed" if low < 0 < high else "sequential"
+
+
+def turns(result: warping.Sheet) -> bool:
+    """Whether a sheet is a curve or a surface, and small enough for a page."""
+    return bool(result.grid) and len(result.coordinates) <= MOST_COORDINATES and result.position.size <= MOST_NUMBERS
 
 
 def sheet(result: warping.Sheet, manifold: AbstractInputManifold, still: Picture, title: str) -> Live:
@@ -137,5 +145,7 @@ def _tables(arrays: Sequence[Float[np.ndarray, "value ..."]]) -> tuple[list[list
     _, scale = whole(np.concatenate([array.ravel() for array in arrays]))
     tables = []
     for array in arrays:
-        tables.append([np.rint(np.nan_to_num(row.ravel()) / scale).astype(int).tolist() for row in array])
+        tables.append(
+            [np.rint(np.where(np.isfinite(row), row, 0).ravel() / scale).astype(int).tolist() for row in array]
+        )
     return tables, scale

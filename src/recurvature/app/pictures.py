@@ -79,7 +79,7 @@ def performance(task: AbstractTask, done: Performance) -> list[Picture]:
 
 def geometry(look: Geometry) -> list[Picture | Live]:
     """The pictures of one view: the sheet first, to be turned where it is a curve or a surface."""
-    still, turns = _sheet(look), look.state.grid and len(look.state.coordinates) <= live.MOST_COORDINATES
+    still, turns = _sheet(look), live.turns(look.sheet)
     shown = live.sheet(look.sheet, look.view.manifold, still, look.view.title) if turns else still
     profiles = [_profiles(look)] if len(look.state.coordinates) == 2 else []
     return [shown, _maps(look), _curves(look), *profiles, _attribution(look)]

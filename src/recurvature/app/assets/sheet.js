@@ -129,7 +129,7 @@ VIEWS.sheet = (figure, data) => {
       context.stroke();
       text(context, `${k + 1}`, x + 1.35 * length * side, y - 1.35 * length * up, colour("soft"), "center");
     });
-    const names = data.variance.map((variance, k) => `${k + 1}: ${words(100 * variance, 2)} %`);
+    const names = data.variance.map((variance, k) => `${k + 1}: ${words(variance && 100 * variance, 2)} %`);
     text(context, names.join("   "), 12, size.height - 12, colour("soft"));
   }
 

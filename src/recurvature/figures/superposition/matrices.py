@@ -108,14 +108,15 @@ def interference(result: Geometry, ax: Axes | None = None) -> Axes:
     r"""How past inputs interfere: $w_\alpha^\top P^{-1}w_\beta$ of all ages and features, ages in blocks.
 
     On the diagonal is the share of each past input that a linear readout could recover, 1 at most; beside it, what of
-    another it would get with it. Grey where it is not known.
+    another it would get with it. Grey where it is not known. Colours reach as far as the largest entry, 1 at most.
     """
     ax = new_axes(ax, height=2.5)
     frame(ax)
     table, features = np.asarray(result.interference, float), np.asarray(result.direction).shape[2]
     last = min(len(np.asarray(result.age)), 2 * result.delay + 2)
-    norm = Normalize(-1, 1)
     shown = table[: last * features, : last * features]
+    reach = min(float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)), 1.0) or 1.0
+    norm = Normalize(-reach, reach)
     ax.imshow(shown, norm=norm, cmap=SIGNED.with_extremes(bad=GREY), interpolation="nearest")
     if features > 1:
         for edge in np.arange(1, last) * features - 0.5:
