@@ -1,8 +1,10 @@
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import recurvature as rc
 from recurvature.systems import GRUCell, LSTMCell
 
 SHUT, OPEN = -1e3, 1e3
@@ -45,3 +47,10 @@ def test_lstm_keeps_its_memory_where_it_forgets_nothing_and_lets_nothing_in(draw
     # the gates are 0 and 1 to the last bit, hence exact; the hidden state is one tanh of the memory
     np.testing.assert_array_equal(after[5:], memory)
     np.testing.assert_allclose(after[:5], np.tanh(memory), rtol=1e-15)
+
+
+def test_gru_jacobian_is_that_of_forward_derivatives():
+    network = rc.cast(rc.systems.gru(5, inputs=2, outputs=1, key=rc.key(3)), jnp.float64)
+    cell, x, u = network.system.layers[0], jnp.linspace(-1.0, 1.5, 5), jnp.array([0.3, -1.0])
+    # rounding of sums over five units
+    np.testing.assert_allclose(cell.jacobian(x, u), jax.jacfwd(lambda h: cell.advance(h, u))(x), atol=1e-14)

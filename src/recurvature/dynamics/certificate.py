@@ -60,11 +60,12 @@ def certify(
     $h = \eta K \le 1/2$ gives the error $2\eta/(1+\sqrt{1-2h})$.
     """
     nothing = Bound(np.nan, np.nan, NONE)
-    if _phi(rate) == "relu" or np.linalg.cond(jacobian) * np.finfo(x.dtype).eps > MOST_SINGULAR:
+    strengths = np.linalg.svd(jacobian, compute_uv=False)
+    if _phi(rate) == "relu" or strengths[0] * np.finfo(x.dtype).eps >= MOST_SINGULAR * strengths[-1]:
         return nothing
     inverse, kind = np.linalg.inv(jacobian), PROVED
     rounding, bend = _bounds(rate, x, inverse)
-    step = float(norm(inverse @ value) + norm(inverse, 2) * rounding)
+    step = float(norm(inverse @ value) + rounding / strengths[-1])
     if np.isnan(bend):
         kind, bend = ESTIMATED, SAFETY * _probed(rate, x, inverse)
     h = step * float(bend)

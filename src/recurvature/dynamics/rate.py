@@ -18,7 +18,9 @@ from recurvature._precision import float_dtype
 from recurvature.systems.activations import Activation, activation
 from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, Euler, Network
 from recurvature.systems.connectivity import LowRank
+from recurvature.systems.gated import GRUCell
 from recurvature.systems.leaky import AbstractLeaky, LeakyCurrent, LeakyRate
+from recurvature.systems.stack import Stack
 
 Kind = Literal["map", "flow"]
 
@@ -50,13 +52,16 @@ class Rate(AbstractRate):
         return self.system.step(x, self.inputs) - x
 
     def jacobian(self, x: Float[Array, " n"]) -> Float[Array, "n n"]:
-        """Closed form for the leaky families (no product of matrices), forward derivatives for any other system."""
+        """Closed form for leaky networks and a GRU layer (no product of matrices), forward derivatives for others."""
         flow = flow_of(self.system)
         if isinstance(flow, LeakyCurrent):
             return flow.connectivity.dense() * slope(flow.phi, x)[None, :] - jnp.eye(len(x), dtype=x.dtype)
         if isinstance(flow, LeakyRate):
             gain = slope(flow.phi, flow.connectivity(x) + drive(flow, self.inputs))
             return gain[:, None] * flow.connectivity.dense() - jnp.eye(len(x), dtype=x.dtype)
+        cells = self.system.layers if isinstance(self.system, Stack) else ()
+        if len(cells) == 1 and isinstance(cells[0], GRUCell):
+            return cells[0].jacobian(x, self.inputs) - jnp.eye(len(x), dtype=x.dtype)
         return jax.jacfwd(self)(x)
 
 

@@ -59,7 +59,7 @@ def search(
         for first in range(0, len(active), block):
             part = active[first : first + block]
             where = np.resize(part, block)  # the last block is filled up by repetition
-            moved, lam, after = (np.asarray(a) for a in _advance(rate, states[where], damping[where], scale))
+            moved, lam, after = map(np.asarray, _advance(rate, states[where], damping[where], scale, tolerance))
             before, kept = speed[part], slice(len(part))
             states[part], damping[part], speed[part] = moved[kept], lam[kept], after[kept]
             still = after[kept] ** 2 >= STALLED * before**2
@@ -72,18 +72,28 @@ def search(
 
 @eqx.filter_jit
 def _advance(
-    rate: AbstractRate, x: Float[Any, "block n"], damping: Float[Any, " block"], scale: float
+    rate: AbstractRate, x: Float[Any, "block n"], damping: Float[Any, " block"], scale: float, tolerance: float
 ) -> tuple[Float[Array, "block n"], Float[Array, " block"], Float[Array, " block"]]:
-    """`CHUNK` steps of a block; its states, dampings and relative speeds."""
+    """`CHUNK` steps of a block, or fewer if all arrive before; its states, dampings and relative speeds."""
+    Course = tuple[Any, Float[Array, "block n"], Float[Array, " block"], Float[Array, " block"]]
+    speeds = jax.vmap(lambda x: relative_speed(rate, x, scale))
 
-    def one(
-        x: Float[Array, " n"], lam: Float[Array, ""]
-    ) -> tuple[Float[Array, " n"], Float[Array, ""], Float[Array, ""]]:
-        (x, lam), _ = jax.lax.scan(lambda carry, _: (marquardt_step(rate, *carry), None), (x, lam), length=CHUNK)
-        x = _newton_step_if_better(rate, x)
-        return x, lam, relative_speed(rate, x, scale)
+    def unfinished(course: Course) -> Bool[Array, ""]:
+        return (course[0] < CHUNK) & ~(course[3] <= tolerance).all()
 
-    return jax.vmap(one)(x, damping)
+    def step(course: Course) -> Course:
+        taken, x, lam, _ = course
+        x, lam = jax.vmap(lambda x, lam: marquardt_step(rate, x, lam))(x, lam)
+        return taken + 1, x, lam, speeds(x)
+
+    def creeping(x: Float[Array, "block n"]) -> tuple[Float[Array, "block n"], Float[Array, " block"]]:
+        x = jax.vmap(lambda x: _newton_step_if_better(rate, x))(x)
+        return x, speeds(x)
+
+    x, damping = jnp.asarray(x), jnp.asarray(damping)
+    _, x, damping, speed = jax.lax.while_loop(unfinished, step, (0, x, damping, speeds(x)))
+    x, speed = jax.lax.cond((speed <= tolerance).all(), lambda x: (x, speed), creeping, x)
+    return x, damping, speed
 
 
 def _newton_step_if_better(rate: AbstractRate, x: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -33,11 +33,30 @@ class GRUCell(AbstractCell):
 
     def advance(self, state: Float[Array, " s"], u: Float[Array, " d"]) -> Float[Array, " s"]:
         """The next hidden state."""
+        _, update, candidate, _ = self._gates(state, u)
+        return (1 - update) * candidate + update * state
+
+    def jacobian(self, state: Float[Array, " s"], u: Float[Array, " d"]) -> Float[Array, "s s"]:
+        r"""$\partial h'/\partial h$: the recurrent matrices with their rows scaled; no product of matrices."""
+        reset, update, candidate, candidate_h = self._gates(state, u)
+        enters = (1 - update) * (1 - candidate**2)
+        by_gate = (
+            enters * candidate_h * reset * (1 - reset),
+            (state - candidate) * update * (1 - update),
+            enters * reset,
+        )
+        reset_w, update_w, candidate_w = jnp.split(self.weight_hh, 3)
+        rows = by_gate[0][:, None] * reset_w + by_gate[1][:, None] * update_w + by_gate[2][:, None] * candidate_w
+        return rows + jnp.diag(update)
+
+    def _gates(
+        self, state: Float[Array, " s"], u: Float[Array, " d"]
+    ) -> tuple[Float[Array, " s"], Float[Array, " s"], Float[Array, " s"], Float[Array, " s"]]:
+        """Reset, update, candidate, and what the reset gate multiplies."""
         reset_u, update_u, candidate_u = jnp.split(self.from_input(u), 3)
         reset_h, update_h, candidate_h = jnp.split(self.from_hidden(state), 3)
         reset, update = jax.nn.sigmoid(reset_u + reset_h), jax.nn.sigmoid(update_u + update_h)
-        candidate = jnp.tanh(candidate_u + reset * candidate_h)
-        return (1 - update) * candidate + update * state
+        return reset, update, jnp.tanh(candidate_u + reset * candidate_h), candidate_h
 
 
 class LSTMCell(AbstractCell):
