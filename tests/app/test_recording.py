@@ -1,5 +1,6 @@
 """`analyze` on a recording: one report, its numbers, what it leaves out, and how it is told from a network."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,23 @@ def test_the_numbers_are_those_of_the_ring(report: Path) -> None:
     # six conditions in a plane, of which the corrected dimension is 2; the interval knows its own width
     assert numbers["dimension"]["low"] < 2 < numbers["dimension"]["high"]
     assert np.max(numbers["decoding"]["accuracy"]) > 2 * numbers["decoding"]["chance"]
+
+
+def test_beyond_noise_is_one_rule_that_counts_its_chances() -> None:
+    """A lone interval at the edge is enough for one chance, and not for two."""
+    rng = np.random.default_rng(3)
+    x, ranges = rng.uniform(0, 1, (40, 2)), tuple(rc.systems.Coordinate(name, 0.0, 1.0) for name in "ab")
+    y = x[:, None, :] + 0.1 * rng.standard_normal((40, 1, 2))
+    single = rc.warping.recorded_metric(y, x[:, :1], coordinates=ranges[:1], points=2, smoothness=1.0)
+    joint = rc.warping.recorded_metric(y, x, coordinates=ranges, points=2, smoothness=1.0)
+    edge = dataclasses.replace(single, overall=np.ones((1, 1)), overall_low=np.full((1, 1), 0.05))
+    hidden = dataclasses.replace(joint, overall=np.zeros((2, 2)), overall_low=-np.ones((2, 2)))
+    recording = io.Recording(y[:, 0], np.arange(40))
+    alone = looking.Observed(recording, None, {"a": edge}, "", None, None, None, None, {})
+    assert looking.beyond_noise(alone) == {"a": True}
+    assert looking.beyond_noise(dataclasses.replace(alone, joint=hidden)) == {"a": False}
+    sure = dataclasses.replace(edge, overall_low=np.full((1, 1), 0.5))
+    assert looking.beyond_noise(dataclasses.replace(alone, single={"a": sure}, joint=hidden)) == {"a": True}
 
 
 def test_results_are_read_again(report: Path) -> None:

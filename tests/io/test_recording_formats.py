@@ -137,6 +137,16 @@ def test_what_is_not_plain_is_asked_for_with_what_the_file_holds(tmp_path: Path,
         read_recording(write_npz(tmp_path / "b", {"x": np.array([{}, []], object)}))
 
 
+def test_circular_coordinates_are_said(tmp_path: Path, refused: Any) -> None:
+    path = write_npz(tmp_path / "a", padded_arrays(made()))
+    found = read_recording(path, circular={"angle": 2 * np.pi})
+    assert {c.name: c.period for c in found.coordinates} == {"angle": 2 * np.pi, "place": None}
+    with refused("Did you mean 'angle'?"):
+        read_recording(path, circular={"angel": 360.0})
+    with refused("`circular` must be"):
+        read_recording(path, circular={"angle": 0.0})
+
+
 def external(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["activity"] = h5py.ExternalLink("other.h5", "/secret")
@@ -164,6 +174,23 @@ def large_chunk(path: Path) -> None:
         file.create_dataset("activity", (2, 2), "f8", chunks=(10**4, 10**4), maxshape=(None, None), compression="gzip")
 
 
+def many(path: Path) -> None:
+    """Each within the limit, all together not."""
+    with h5py.File(path, "w") as file:
+        for k in range(4):
+            name = "activity" if k == 0 else f"x{k}"
+            file.create_dataset(name, (10**5, 1), "f8", chunks=(1000, 1), compression="gzip")
+
+
+def twice(path: Path) -> None:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((4, 2))
+    plan.set_deflate(9)
+    plan.set_deflate(9)
+    with h5py.File(path, "w") as file:
+        h5py.h5d.create(file.id, b"activity", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((4, 2)), plan)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -171,6 +198,8 @@ def large_chunk(path: Path) -> None:
         (outside, "the numbers of 'activity' lie in another file, which is not opened"),
         (virtual, "the numbers of 'activity' lie in another file, which is not opened"),
         (bomb, "'activity' would unpack to more than 64 times the file"),
+        (many, "would unpack to more than 64 times the file"),
+        (twice, "'activity' is compressed in a way that is not read here"),
         (large_chunk, "'activity' would unpack to more than 64 times the file"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Float, Int
 
 import recurvature as rc
@@ -54,12 +55,8 @@ class Choices:
     def read(self, path: Path) -> Recording:
         """The recording in a file, its circular coordinates marked."""
         names = ("activity", "coordinates", "polar", "labels", "periods", "order", "bin_width")
-        found = io.read_recording(path, **{name: getattr(self, name) for name in names})
-        for name, period in self.circular:
-            found.coordinate(name)
-            marked = (dataclasses.replace(c, period=period) if c.name == name else c for c in found.coordinates)
-            found = dataclasses.replace(found, coordinates=tuple(marked))
-        return found
+        given = {name: getattr(self, name) for name in names}
+        return io.read_recording(path, circular=dict(self.circular), **given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +137,8 @@ def metrics(
     if not chart:
         left_out["Metric"] = "no coordinate varies beside the activity: name some with --coordinates or --polar."
         return {}, None
-    if len(recording.starts) < 4:
-        left_out["Metric"] = "four trials at least are needed to take products over disjoint ones: see --periods."
+    if len(recording.starts) < 5:
+        left_out["Metric"] = "five trials at least are needed to take products over disjoint ones: see --periods."
         return {}, None
     rest = [c.name for c in recording.coordinates if c not in chart]
     if rest:
@@ -303,6 +300,7 @@ def numbers(found: Observed) -> dict[str, Any]:
             "conditions": found.conditions,
         },
         "metric": {name: _metric_numbers(metric) for name, metric in metrics.items()},
+        "beyond_noise": beyond_noise(found),
         "dimension": None
         if found.means is None
         else {k: getattr(found.means, k) for k in ("dimension", "low", "high")},
@@ -315,6 +313,31 @@ def numbers(found: Observed) -> dict[str, Any]:
     }
 
 
+def beyond_noise(found: Observed) -> dict[str, bool]:
+    """Whether each coordinate moves the mean activity, by one test at the level of its intervals.
+
+    There are two chances to see it where there are two coordinates, by itself and with the other held: each interval is
+    then widened so that both together keep the level (Bonferroni). Coordinates without an interval are left out.
+    """
+    said = {}
+    for name, metric in found.single.items():
+        tried = [(metric, 0)]
+        if found.joint is not None:
+            tried.append((found.joint, found.joint.coordinates.index(name)))
+        lows = [_low(each, i, len(tried)) for each, i in tried]
+        if np.isfinite(lows).any():
+            said[name] = bool(np.nanmax(lows) > 0)
+    return said
+
+
+def _low(metric: warping.RecordedMetric, i: int, chances: int) -> float:
+    """The lower end of the interval of one entry of the overall metric, widened for so many chances."""
+    middle, low = (float(np.asarray(v)[i, i]) for v in (metric.overall, metric.overall_low))
+    tail = (1 - metric.level) / 2
+    once, each = scipy.stats.t.isf([tail, tail / chances], metric.folds - 1)
+    return middle - (middle - low) * float(each / once)
+
+
 def _metric_numbers(metric: warping.RecordedMetric) -> dict[str, Any]:
     words = warping.STATUS
     return {
@@ -323,6 +346,7 @@ def _metric_numbers(metric: warping.RecordedMetric) -> dict[str, Any]:
         "mean_high": np.asarray(metric.overall_high).tolist(),
         "explained": metric.explained,
         "smoothness": metric.smoothness,
+        "limit": metric.limit,
         "above_noise": metric.above_noise.tolist(),
         "status": {words[k]: float((np.asarray(metric.status) == k).mean()) for k in np.unique(metric.status)},
     }

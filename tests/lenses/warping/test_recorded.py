@@ -83,6 +83,18 @@ def planar(rng: np.random.Generator, trials: int, bins: int, noise: float) -> tu
 SQUARE = (Coordinate("a", -1.0, 1.0), Coordinate("b", -1.0, 1.0))
 
 
+def test_intervals_hold_with_as_few_trials_as_are_taken() -> None:
+    """Five trials of four bins, noise of whole trials; with four trials 2 in 5 intervals held the truth."""
+    rng, repeats, held = np.random.default_rng(6), 40, 0
+    for _ in range(repeats):
+        x = rng.uniform(-1, 1, (5, 4, 1))
+        y = x * np.array([1.0, 0.5, 0, 0, 0, 0, 0, 0]) + 8 * rng.standard_normal((5, 1, 8))
+        found = warping.recorded_metric(y, x, coordinates=SQUARE[:1], points=np.zeros((1, 1)), smoothness=1.0, folds=5)
+        held += int(np.asarray(found.low).item() <= 1.25 <= np.asarray(found.high).item())
+    # 40 intervals at 95 % hold more than this in all but 1 of 1000 tests
+    assert held > scipy.stats.binom.ppf(1e-3, repeats, 0.95)
+
+
 @pytest.mark.parametrize("method", ["smooth", "local"])
 def test_without_noise_the_metric_is_exact_and_there_is_no_floor(method: Any) -> None:
     y, x = planar(np.random.default_rng(0), 40, 3, 0.0)
@@ -176,10 +188,20 @@ def test_the_inner_product_is_that_of_the_model_route() -> None:
     np.testing.assert_allclose(weighted.position, plain.position, rtol=1e-9)
 
 
+def test_a_choice_at_the_limit_of_what_is_tried_is_said() -> None:
+    rng = np.random.default_rng(7)
+    angle = rng.uniform(0, 2 * np.pi, (120, 1))
+    for waves, trials, limit in ((7, 120, "finest"), (2, 120, ""), (3, 24, "few_bins")):
+        x = angle[:trials]
+        y = np.stack([np.cos(waves * x), np.sin(waves * x)], -1) + 0.05 * rng.standard_normal((trials, 1, 2))
+        assert warping.recorded_metric(y, x, coordinates=RING, points=2, folds=5).limit == limit
+    assert warping.recorded_metric(y, x, coordinates=RING, points=2, folds=5, smoothness=3.0).limit == "given"
+
+
 def test_what_does_not_fit_is_named() -> None:
     y, x = planar(np.random.default_rng(5), 20, 2, 1.0)
     for arguments, words in (
-        ({"folds": 3}, "`folds` must lie in 4"),
+        ({"folds": 4}, "`folds` must lie in 5"),
         ({"points": (3,)}, "`points` must have a count for each of 2"),
         ({"smoothness": 1.5}, "a whole number"),
         ({"coordinates": SQUARE[:1]}, "`theta` must have shape"),

@@ -18,7 +18,7 @@ from recurvature.app.page import (
     number,
     percent,
 )
-from recurvature.app.recording import Observed
+from recurvature.app.recording import Observed, beyond_noise
 from recurvature.app.report import picture
 from recurvature.lenses import warping
 from recurvature.lenses.warping import RecordedMetric
@@ -31,6 +31,13 @@ WITHOUT_EQUATIONS = {
     "`recurvature.warping.intrinsic_of` takes the estimated metric.",
 }
 """What no recording can be asked for here, and why."""
+LIMITS = {
+    "": "",
+    "given": "",
+    "finest": " The finest fit tried predicts best: still finer structure may have been smoothed away.",
+    "few_bins": " Bins are too few for two orders more than predicts best: smoothing may weigh as much as noise.",
+}
+"""What the limit of a choice of smoothness means for the reader."""
 
 
 def sections(found: Observed) -> list[Section]:
@@ -108,17 +115,7 @@ def geometry(found: Observed) -> Section:
 
 def headline(found: Observed) -> str:
     """Whether each coordinate moves the activity beyond noise."""
-    said = []
-    for name, metric in found.single.items():
-        lows = [float(np.asarray(metric.overall_low)[0, 0])]
-        if found.joint is not None:
-            i = found.joint.coordinates.index(name)
-            lows.append(float(np.asarray(found.joint.overall_low)[i, i]))
-        if not np.isfinite(lows).any():
-            continue
-        # by itself or with the other held
-        sure = max(low for low in lows if np.isfinite(low)) > 0
-        said.append(f"{name} moves it {'beyond' if sure else 'not beyond'} noise")
+    said = [f"{name} moves it {'beyond' if sure else 'not beyond'} noise" for name, sure in beyond_noise(found).items()]
     return f"The mean activity: {', '.join(said)}." if said else ""
 
 
@@ -180,11 +177,17 @@ def _trust(found: Observed) -> list[tuple[str, str]]:
         ratio = float(np.median(noise[known]) / max(abs(np.median(value[known])), 1e-300)) if known.any() else np.nan
         text = f"Points: {shares}; {metric.method} of order {metric.smoothness:g}, {metric.folds} parts of the trials. "
         text += f"Noise alone would have added {number(ratio)} times the estimate (medians)."
+        text += LIMITS[metric.limit]
         said.append((" and ".join(metric.coordinates).capitalize(), text))
     ends = (
         "They hold for noise that is independent between trials. They are not about smoothing: the fit is two orders "
     )
     ends += "finer than the one that predicts best, so that little is smoothed away, and intervals are wider for it."
+    if found.joint is not None:
+        ends += (
+            " A coordinate moves the activity beyond noise where its mean metric, by itself or with the other held, "
+        )
+        ends += "is above zero when both intervals are widened so as to hold together (Bonferroni)."
     return [*said, ("Intervals", ends)]
 
 

@@ -10,7 +10,7 @@ from recurvature.io.opening import check_names, decoding
 from recurvature.io.recordings.tables import FREE, MOST_PER_BYTE, Table
 
 MOST_OBJECTS = 10_000
-FILTERS = {1, 2, 3, 32000}
+FILTERS, COMPRESSORS = {1, 2, 3, 32000}, {1, 32000}
 """Filters that h5py brings itself: deflate, shuffle, checksum, LZF. Others would load a library of the system."""
 NUMERIC = {"double", "single", "logical", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 """Classes of MATLAB that are arrays of numbers."""
@@ -24,7 +24,8 @@ def hdf5_tables(path: Path) -> Iterator[dict[str, Table]]:
         with decoding(path, "an HDF5 file"):
             found = dict(_datasets(path, file))
             check_names(path, found)
-            tables = {n: _table(path, n, dataset, size) for n, dataset in found.items() if _is_numeric(dataset)}
+            spent: dict[str, int] = {}
+            tables = {n: _table(path, n, dataset, size, spent) for n, dataset in found.items() if _is_numeric(dataset)}
         yield tables
 
 
@@ -73,8 +74,13 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
                 yield place, item
 
 
+def _attribute(dataset: Any, name: str) -> Any:
+    """A single value beside a dataset; rows of text may all point to one long text, and are not read."""
+    return dataset.attrs[name] if name in dataset.attrs and dataset.attrs.get_id(name).shape == () else None
+
+
 def _is_numeric(dataset: Any) -> bool:
-    kind = dataset.attrs.get("MATLAB_class")
+    kind = _attribute(dataset, "MATLAB_class")
     named = kind.decode("ascii", "replace") if isinstance(kind, bytes) else kind
     plain = dataset.dtype.kind in "biuf" and dataset.shape is not None and "MATLAB_empty" not in dataset.attrs
     return plain and (kind is None or named in NUMERIC)
@@ -87,12 +93,14 @@ def _check_storage(path: Path, name: str, dataset: Any) -> None:
     plan = dataset.id.get_create_plist()
     if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
         raise InputError(f"{path}: the numbers of {name!r} lie in another file, which is not opened. Save them here.")
-    foreign = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())} - FILTERS
-    if foreign:
+    filters = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
+    # what is compressed twice unpacks to a million times its size before anyone can look
+    if set(filters) - FILTERS or sum(f in COMPRESSORS for f in filters) > 1:
         raise InputError(f"{path}: {name!r} is compressed in a way that is not read here. Save it with gzip.")
 
 
-def _table(path: Path, name: str, dataset: Any, size: int) -> Table:
+def _table(path: Path, name: str, dataset: Any, size: int, spent: dict[str, int]) -> Table:
+    """An array that is read when asked for; `spent` counts the bytes of all that were."""
     shape = dataset.shape[::-1] if "MATLAB_class" in dataset.attrs else dataset.shape
 
     def read() -> Any:
@@ -101,12 +109,13 @@ def _table(path: Path, name: str, dataset: Any, size: int) -> Table:
             piece = dataset.dtype.itemsize
             for side in dataset.chunks or ():
                 piece *= side
-            if max(dataset.size * dataset.dtype.itemsize, piece) > MOST_PER_BYTE * size + FREE:
+            spent[name] = max(dataset.size * dataset.dtype.itemsize, piece)
+            if sum(spent.values()) > MOST_PER_BYTE * size + FREE:
                 raise InputError(f"{path}: {name!r} would unpack to more than {MOST_PER_BYTE} times the file.")
             array = dataset[()]
             return array.T if "MATLAB_class" in dataset.attrs else array
 
-    units, period = dataset.attrs.get("units", ""), dataset.attrs.get("period")
+    units, period = (_attribute(dataset, each) for each in ("units", "period"))
     known = isinstance(period, float | int) and 0 < float(period) < float("inf")
     text = units if isinstance(units, str) and units.isprintable() else ""
     return Table(tuple(shape), read, text[:40], float(period) if known else None)

@@ -1,10 +1,11 @@
 """Reading a recording: which of the arrays of a file is activity, and what the others are beside it."""
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_positive
 from recurvature.io.importers.npz import read_npz
 from recurvature.io.opening import content, decoding, read_bytes
 from recurvature.io.recordings.arranging import Asked, arranged, has_activity
@@ -27,6 +28,7 @@ def read_recording(
     periods: str | int | None = None,
     order: str | None = None,
     bin_width: float | None = None,
+    circular: Mapping[str, float] | None = None,
 ) -> Recording:
     """Read a recording from `.npz`, `.mat` (version 5 and 7.3), `.h5` or `.nwb`, told apart by what they hold.
 
@@ -45,14 +47,15 @@ def read_recording(
       vector jumps as it does there. Or a number: stretches of so many bins, the last one shorter. Else the array called
       `starts`, `lengths`, `trial` or `trial_id`; else wherever a label changes; else all bins are one trial.
     - `bin_width`: in seconds. Else the single number called `bin_width`, `bin_size` or `dt`.
+    - `circular`: periods of coordinates that come round again, `{"angle": 360}`. Else what an HDF5 file says of them.
 
     An NWB file (extra `nwb`) has the spike times of its units binned, by `bin_width`, within the trials that its table
     of trials lists; `activity` may name a time series instead. Numbers in the table are coordinates of trials; time
     series named in `coordinates` or `polar` are averaged over each bin.
 
-    Nothing in a file is run, no pickle is opened, no other file is read, and no more memory taken than 64 times the
-    size of the file and a megabyte for an array. Raises `InputError`, with what the file holds, where it or a name or a
-    shape cannot be used.
+    Nothing in a file is run, no pickle is opened, no other file is read, and nothing unpacked to more than 64 times
+    the size of the file and a megabyte, all arrays of it together (numbers of one byte then take eight). Raises
+    `InputError`, with what the file holds, where it or a name or a shape cannot be used.
     """
     path = Path(path)
     asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width)
@@ -60,11 +63,21 @@ def read_recording(
     if _is_nwb(path, head):
         from recurvature.io.recordings.nwb import read_nwb
 
-        return read_nwb(path, asked)
+        return _circular(read_nwb(path, asked), circular or {})
     with _tables(path, head) as tables:
         if not tables:
             raise InputError(f"{path} holds no array of numbers.")
-        return arranged(path, tables, asked)
+        return _circular(arranged(path, tables, asked), circular or {})
+
+
+def _circular(recording: Recording, periods: Mapping[str, float]) -> Recording:
+    """The recording with these coordinates marked as coming round again."""
+    for name, period in periods.items():
+        recording.coordinate(name)
+        check_positive(circular=period)
+        marked = (dataclasses.replace(c, period=float(period)) if c.name == name else c for c in recording.coordinates)
+        recording = dataclasses.replace(recording, coordinates=tuple(marked))
+    return recording
 
 
 def _head(path: Path) -> bytes:
@@ -115,6 +128,8 @@ def looks_recorded(path: str | Path) -> bool:
         return _is_hdf5(head) or head.startswith(b"MATLAB 5.0")
     # a PyTorch file is a zip archive too
     try:
-        return has_activity({name: Table(a.shape, lambda a=a: a) for name, a in read_npz(path).items()})  # type: ignore[misc]
+        return has_activity(
+            {name: Table(a.shape, lambda a=a: a) for name, a in read_npz(path, most=MOST_PER_BYTE).items()}
+        )  # type: ignore[misc]
     except InputError:
         return False

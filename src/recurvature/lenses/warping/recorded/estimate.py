@@ -15,6 +15,14 @@ Method = Literal["smooth", "local"]
 METHODS = {"smooth": "harmonics and polynomials", "local": "local cubic polynomials"}
 DEGREE = 3
 """Of local polynomials, whose bandwidth is chosen for lines: what smoothing leaves is of a higher order."""
+LIMITS = ("", "given", "finest", "few_bins")
+"""What kept a fit from being finer.
+
+- empty: nothing. What predicts best is coarser than the finest fit tried, and the tangents' fit is as fine as wanted.
+- `given`: the caller chose.
+- `finest`: the finest fit tried predicts best; finer structure of the activity may be smoothed away.
+- `few_bins`: bins were too few for tangents two orders finer than what predicts best.
+"""
 BINS_PER_FUNCTION = 4
 """Bins without which an expansion is not made finer: each half has half of them."""
 FEWEST = 4
@@ -63,8 +71,8 @@ class Fit(NamedTuple):
 
 def choose(
     slices: list[Rows], coordinates: tuple[Coordinate, ...], method: Method, given: float | None, folds: int
-) -> tuple[float, float, float]:
-    """The order or bandwidth that predicts best, that for tangents, and the share of trials left out that is explained.
+) -> tuple[float, float, float, str]:
+    """What predicts best, the smoothness for tangents, the share explained of trials left out, and what limited it.
 
     One for all times. Of an expansion, tangents have two orders more than predicts best (one would add nothing to
     activity that is odd or even around the circle), so that they are freer of smoothing than of noise; fewer where bins
@@ -91,10 +99,13 @@ def choose(
             f"{len(np.unique(slices[0].trial))} trials are too few for a fit over {len(coordinates)} coordinate(s)."
         )
     chosen = tried[best]
-    for _ in range(2 if method == "smooth" and given is None else 0):
+    more = 2 if method == "smooth" and given is None else 0
+    for _ in range(more):
         functions = smooth.expansion(slices[0].theta[:1], int(chosen) + 1, coordinates)[0].shape[1]
         chosen += 1 if functions <= min(len(rows.theta) for rows in slices) / BINS_PER_FUNCTION else 0
-    return float(tried[best]), float(chosen), float(1 - errors[best])
+    finest = tried[-1] if method == "smooth" else tried[0]
+    limit = "few_bins" if chosen < tried[best] + more else "finest" if tried[best] == finest else ""
+    return float(tried[best]), float(chosen), float(1 - errors[best]), limit if given is None else "given"
 
 
 def estimate(rows: Rows, plan: Plan) -> Estimate:

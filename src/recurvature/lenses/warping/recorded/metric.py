@@ -19,8 +19,8 @@ from recurvature.lenses.warping.status import BELOW_NOISE, OK, UNSAMPLED
 from recurvature.measures.crossed import CROSSNOBIS
 from recurvature.systems.inputs import Coordinate
 
-FOLDS = (4, 12)
-"""Least and most folds."""
+FOLDS = (5, 12)
+"""Least and most folds: with one of five left out, halves still have two each (docs eq. W.67)."""
 
 
 class RecordedMetric(AbstractMetric, AbstractResult):
@@ -68,6 +68,8 @@ class RecordedMetric(AbstractMetric, AbstractResult):
     method: str
     smoothness: float
     """Order of the expansion, or bandwidth in units of the range of each coordinate."""
+    limit: str
+    """What kept the fit from being finer, one of `LIMITS`."""
     explained: float
     level: float
     folds: int
@@ -129,7 +131,7 @@ def recorded_metric(
     fold = dealt(x, folds)
     parts = [slice(t, t + 1) for t in range(y.shape[1])] if timed else [slice(None)]
     slices = [gathered(y[:, part], x[:, part], fold) for part in parts]
-    best, chosen, explained = choose(slices, coordinates, method, smoothness, folds)
+    best, chosen, explained, limit = choose(slices, coordinates, method, smoothness, folds)
     ambient = ambient_factor(inner, y.shape[2], np.dtype(float))
     scale = y.shape[2] ** -0.5 if isinstance(inner, str) and inner == "per_unit" else 1.0
     weight = None if ambient is None else np.asarray(ambient)
@@ -153,6 +155,7 @@ def recorded_metric(
         dtype="float64",
         method=METHODS[method],
         smoothness=chosen,
+        limit=limit,
         explained=explained,
         level=level,
         folds=folds,
