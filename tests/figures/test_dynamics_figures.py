@@ -12,7 +12,7 @@ from tests.figures.drawing import Seen, figure_of, look_at
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.dynamics import LyapunovSpectrum
-from recurvature.figures.dynamics.branches import _stretches
+from recurvature.figures.dynamics.branches import _stretches, across
 from recurvature.figures.dynamics.marks import POINTS, SPECIALS
 from recurvature.figures.style import FULL
 from recurvature.systems import FunctionFlow, LeakyCurrent, LowRank
@@ -162,3 +162,14 @@ def test_what_does_not_fit_is_refused() -> None:
         figures.bifurcations(branches(), along=40)
     with pytest.raises(InputError, match="must not be zero"):
         figures.bifurcations(branches(), along=np.zeros(40))
+
+
+def test_branches_are_looked_at_from_one_rest_to_another():
+    points = found(0.0)[1]
+    rests = np.asarray(points.states)[[name == "stable" for name in points.types]]
+    along = across(points)
+    assert along is not None
+    # no two are farther apart; a norm of 40 numbers rounds at 1e-15
+    assert np.linalg.norm(along) == pytest.approx(max(np.linalg.norm(a - b) for a in rests for b in rests), rel=1e-12)
+    silent = dataclasses.replace(points, stability=np.full(len(points.states), dynamics.TYPES.index("saddle")))
+    assert across(silent) is None

@@ -26,7 +26,7 @@ from recurvature.io import Certificate, Reading
 from recurvature.io.specs import TrainSpec, parse
 from recurvature.tasks.base import AbstractTask
 
-DEMO = {"task": "context-decision", "system": "leaky-current", "rank": 2, "learning_rate": 1e-2}
+DEMO = {"task": "context-decision", "system": "leaky-current", "rank": 2, "hidden": 64, "learning_rate": 1e-2}
 """What the demo trains: a network that every lens applies to. The learning rate falls to 0 along a cosine."""
 
 

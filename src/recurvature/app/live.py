@@ -119,7 +119,12 @@ def plane(
     outputs, unit = _tables([slide.outputs for slide in slides if slide.outputs is not None]) if known else ([], 1.0)
     rows = []
     for k, slide in enumerate(slides):
-        row = {"title": slide.title, "name": slide.name, "values": few(slide.values), "fields": fields[k]}
+        row: dict[str, Any] = {
+            "title": slide.title,
+            "name": slide.name,
+            "values": few(slide.values),
+            "fields": fields[k],
+        }
         row["points"] = [[[*few(np.array([x, y])), kind] for x, y, kind in points] for points in slide.points]
         rows.append(row | ({"outputs": outputs[k]} if known else {}))
     axes = [{"name": f"κ{'₁₂'[k]}", "low": float(low), "high": float(high)} for k, (low, high) in enumerate(extent)]

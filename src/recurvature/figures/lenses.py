@@ -9,7 +9,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
 from recurvature.dynamics import Continuation, FixedPoints, FlowField
-from recurvature.figures.dynamics.branches import bifurcations
+from recurvature.figures.dynamics.branches import across, bifurcations
 from recurvature.figures.dynamics.flow import flow
 from recurvature.figures.overlaps.courses import farthest
 from recurvature.figures.style import (
@@ -68,7 +68,7 @@ def every_lens(
     times = np.asarray(profile.time, np.float64)
     draw_profile(profile, axes["profile"], times=[float(times[-1] * share) for share in (0.1, 0.3, 0.6, 1.0)])
     flow(field, axes["plane"], points=points, at=at, legend=False)
-    bifurcations(branches, axes["branches"], label="state")
+    bifurcations(branches, axes["branches"], along=across(points), label="state between rests")
     for legend in list(figure.legends):  # marks of points and branches: the panels are small, the report explains them
         legend.remove()
     _memory(axes["memory"], directions, inputs)

@@ -25,6 +25,7 @@ from recurvature.app.report import picture
 from recurvature.app.subject import Subject
 from recurvature.dynamics.linearise import decay_rates
 from recurvature.dynamics.rate import euler_step
+from recurvature.figures.dynamics.branches import across
 from recurvature.systems.base import Euler
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def section(found: "Settled", subject: Subject) -> Section:
     if found.branches is None:
         blocks.append(Notice("Left out:", found.unbranched))
     else:
-        blocks += [_branches(found.branches), Points((("", along(found.branches)),))]
+        blocks += [_branches(found.branches, silent), Points((("", along(found.branches)),))]
     return Section("dynamics", "What it settles into", tuple(blocks), headline(silent))
 
 
@@ -248,9 +249,11 @@ def _words(kind: str) -> str:
     }[kind]
 
 
-def _branches(branches: dynamics.Continuation) -> Picture:
+def _branches(branches: dynamics.Continuation, silent: dynamics.FixedPoints) -> Picture:
+    along = across(silent)
+    label = "" if along is None else "state, from one rest to the other"
     return picture(
-        pictures.root(figures.bifurcations(branches)),
+        pictures.root(figures.bifurcations(branches, along=along, label=label)),
         f"Fixed points while {branches.name} is varied and every other input is 0: solid where stable.",
         "Branches of fixed points",
     )

@@ -64,6 +64,20 @@ def bifurcations(
     return ax
 
 
+def across(points: FixedPoints) -> Float[np.ndarray, " n"] | None:
+    """The direction from one stable point to another, the pair that is farthest apart; None for fewer than two.
+
+    Along it branches stand apart by what a network keeps, and not by how far an input pushes them all.
+    """
+    rests = np.asarray(points.states, np.float64)[[name == "stable" for name in points.types]]
+    gaps = rests[:, None] - rests[None]
+    size = np.linalg.norm(gaps, axis=-1)
+    if not size.max(initial=0.0) > 0:
+        return None
+    found: Float[np.ndarray, " n"] = gaps[np.unravel_index(size.argmax(), size.shape)]
+    return found
+
+
 def _line(growing: int) -> dict[str, Any]:
     """How a stretch is drawn, by how many directions grow."""
     if growing == 0:
