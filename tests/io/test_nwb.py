@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from recurvature._errors import InputError
 from recurvature.io import read_recording
 
 pynwb = pytest.importorskip("pynwb", reason="NWB files are read by pynwb, which is an optional extra")
@@ -80,3 +81,31 @@ def test_what_is_missing_is_named(path: Path, tmp_path: Path, refused: Any) -> N
         file["acquisition/more"] = h5py.ExternalLink("other.h5", "/secret")
     with refused("'more' is a link to another file, which is not followed"):
         read_recording(tmp_path / "a.nwb", bin_width=0.1)
+
+
+def test_a_table_larger_than_its_file_is_refused(path: Path, tmp_path: Path, refused: Any) -> None:
+    (tmp_path / "a.nwb").write_bytes(path.read_bytes())
+    with h5py.File(tmp_path / "a.nwb", "r+") as file:
+        del file["acquisition/rates/data"]
+        file.create_dataset("acquisition/rates/data", (10**9, 2), "f8", chunks=(1000, 2), compression="gzip")
+    with refused("'acquisition/rates/data' would unpack to more than 64 times the file"):
+        read_recording(tmp_path / "a.nwb", bin_width=0.1)
+
+
+def test_damaged_files_are_read_or_refused(path: Path, tmp_path: Path) -> None:
+    """Cut short, or with 200 bytes changed: every one ends in a recording or in one line, the cut ones in a line."""
+    rng, data = np.random.default_rng(0), path.read_bytes()
+    damaged = [data[: len(data) // 2], data[:600]]
+    for _ in range(6):
+        changed = np.frombuffer(data, np.uint8).copy()
+        changed[rng.integers(100, len(changed), 200)] = rng.integers(0, 256, 200)
+        damaged.append(changed.tobytes())
+    refusals: dict[bytes, str] = {}
+    for each in damaged:
+        (tmp_path / "a.nwb").write_bytes(each)
+        try:
+            read_recording(tmp_path / "a.nwb", bin_width=0.1)
+        except InputError as error:
+            refusals[each] = str(error)
+    assert set(damaged[:2]) <= set(refusals)
+    assert all(len(words.splitlines()) == 1 for words in refusals.values())

@@ -45,6 +45,8 @@ def check_inside(path: Path) -> None:
     with opened(path) as file, decoding(path, "an HDF5 file"):
         for name, dataset in _datasets(path, file):
             _check_storage(path, name, dataset)
+            if (dataset.size or 0) * dataset.dtype.itemsize > MOST_PER_BYTE * path.stat().st_size + FREE:
+                raise InputError(f"{path}: {name!r} would unpack to more than {MOST_PER_BYTE} times the file.")
 
 
 def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:

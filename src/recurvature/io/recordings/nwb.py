@@ -133,7 +133,7 @@ def _grid(path: Path, file: Any, source: Series | None, width: float | None) -> 
         spans = np.array([[0.0, last]])
     # a bin that is full but for the rounding of decimal times is full
     counts = np.floor((spans[:, 1] - spans[:, 0]) / width + 1e-6).astype(np.int64)
-    if (counts < 1).any() or counts.sum() > 10**8:
+    if (counts < 1).any() or counts.sum(dtype=np.float64) > 10**8:
         raise InputError(f"{path}: trials last {np.diff(spans).min():g} s and more; bins of {width:g} s do not fit.")
     begin = np.concatenate([start + width * np.arange(n) for (start, _), n in zip(spans, counts, strict=True)])
     return Grid(begin, np.concatenate([[0], np.cumsum(counts)[:-1]]), width)
