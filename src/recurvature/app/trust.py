@@ -8,7 +8,7 @@ from recurvature._errors import InputError, NumericalError
 from recurvature._progress import Progress, Report
 from recurvature.app.about_network import certificate_blocks
 from recurvature.app.page import Block, Heading, Section, Table, Text, number
-from recurvature.app.subject import Seen, Subject
+from recurvature.app.subject import LENSES, Seen, Subject
 from recurvature.dynamics import FixedPoints
 from recurvature.identities import IdentityCheck, check
 from recurvature.io import Certificate
@@ -25,8 +25,11 @@ TITLES = {
 
 
 def agreement(subject: Subject, seen: dict[str, Seen], report: Report) -> IdentityCheck | None:
-    """The identities between lenses on the first view; None for a single lens, a large state, or no curve of inputs."""
-    if len(seen) < 2 or not subject.views or subject.network.system.state_size > LARGEST:
+    """The identities between lenses on the first view; None for a few lenses, a large state, or no curve of inputs.
+
+    They are between all lenses, and cost as much as some of them: who asks for a few lenses does not pay for them.
+    """
+    if set(seen) != set(LENSES) or not subject.views or subject.network.system.state_size > LARGEST:
         return None
     view = subject.views[0]
     points = seen["dynamics"].results.get("dynamics-fixed-points-0") if "dynamics" in seen else None
