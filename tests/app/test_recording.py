@@ -101,6 +101,18 @@ def test_beyond_noise_is_one_rule_that_counts_its_chances() -> None:
     assert looking.beyond_noise(dataclasses.replace(alone, single={"a": sure}, joint=hidden)) == {"a": True}
 
 
+@pytest.mark.parametrize(("turns", "loops"), [(1.0, 1), (0.5, 0)])
+def test_a_ring_of_conditions_has_one_hole_and_half_of_it_none(turns: float, loops: int) -> None:
+    rng, conditions = np.random.default_rng(0), 16
+    labels = np.arange(conditions * 18) % conditions
+    angle = turns * 2 * np.pi * labels / conditions
+    counts = rng.poisson(6 + 5 * np.cos(angle[:, None] - 2 * np.pi * np.arange(24) / 24)).astype(float)
+    recording = io.Recording(counts, np.arange(len(counts)), (), labels, 1.0)
+    _, holes = looking._means(recording, labels, {})
+    assert holes is not None
+    assert np.asarray(holes.betti).tolist() == [1, loops]
+
+
 def test_results_are_read_again(report: Path) -> None:
     names = {path.name for path in (report / "results.zarr").glob("*.zarr")}
     assert {
