@@ -101,6 +101,7 @@ def test_beyond_noise_is_one_rule_that_counts_its_chances() -> None:
     assert looking.beyond_noise(dataclasses.replace(alone, single={"a": sure}, joint=hidden)) == {"a": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("turns", "loops"), [(1.0, 1), (0.5, 0)])
 def test_a_ring_of_conditions_has_one_hole_and_half_of_it_none(turns: float, loops: int) -> None:
     rng, conditions = np.random.default_rng(0), 16
