@@ -51,6 +51,8 @@ from recurvature.lenses.latent.extraction import reduced as reduced
 from recurvature.lenses.latent.gauge import UnitComparison as UnitComparison
 from recurvature.lenses.latent.gauge import compare_units as compare_units
 from recurvature.lenses.latent.gauge import regauge as regauge
+from recurvature.lenses.latent.lag import TuningLag as TuningLag
+from recurvature.lenses.latent.lag import tuning_lag as tuning_lag
 from recurvature.lenses.latent.limits import GaussianFlow as GaussianFlow
 from recurvature.lenses.latent.limits import SmoothedFlow as SmoothedFlow
 from recurvature.lenses.latent.limits import drift_limit as drift_limit

@@ -168,13 +168,25 @@ def embedded_rates(
     followed = kappa @ m.T
     first = followed[0] if start is None else np.asarray(start, float)
     check_shape("start", first, (len(m),))
-    lag = np.empty_like(followed)
-    lag[0] = first - followed[0]
     speed = np.diff(followed, axis=0) / np.diff(at)[:, None]
-    for i, step in enumerate(np.diff(at)):
-        # the lag itself is driven by the speed, which is constant between two times
-        lag[i + 1] = np.exp(-step / tau) * lag[i] + tau * np.expm1(-step / tau) * speed[i]
-    gone = np.exp(-(at - at[0])[:, None] / np.broadcast_to(tau, (1, len(m))))
+    lag, gone = lag_behind(followed, at, tau, first)
     fastest = np.concatenate([np.zeros((1, len(m))), np.maximum.accumulate(np.abs(speed), axis=0)])
     bound = gone * np.abs(lag[0]) + tau * (1 - gone) * fastest
     return EmbeddedRates(at, followed + lag, lag, bound)
+
+
+def lag_behind(
+    followed: Float[np.ndarray, "time n"],
+    times: Float[np.ndarray, " time"],
+    tau: Float[np.ndarray, "*n"],
+    first: Float[np.ndarray, " n"],
+) -> tuple[Float[np.ndarray, "time n"], Float[np.ndarray, "time n"]]:
+    r"""How far $\tau\dot r = -r + f$ is from an $f$ that is straight between times, and $e^{-(t-t_0)/\tau}$."""
+    steps = np.diff(times)
+    speed = np.diff(followed, axis=0) / steps[:, None]
+    lag = np.empty_like(followed)
+    lag[0] = first - followed[0]
+    for i, step in enumerate(steps):
+        # the lag itself is driven by the speed, which is constant between two times
+        lag[i + 1] = np.exp(-step / tau) * lag[i] + tau * np.expm1(-step / tau) * speed[i]
+    return lag, np.exp(-(times - times[0])[:, None] / np.broadcast_to(tau, (1, len(first))))
