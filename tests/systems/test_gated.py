@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import recurvature as rc
-from recurvature.systems import GRUCell, LSTMCell
+from recurvature.systems import GRUCell, LSTMCell, Stack
 
 SHUT, OPEN = -1e3, 1e3
 advance = eqx.filter_jit(lambda cell, h, u: cell.advance(h, u))
@@ -51,6 +51,8 @@ def test_lstm_keeps_its_memory_where_it_forgets_nothing_and_lets_nothing_in(draw
 
 def test_gru_jacobian_is_that_of_forward_derivatives():
     network = rc.cast(rc.systems.gru(5, inputs=2, outputs=1, key=rc.key(3)), jnp.float64)
+    assert isinstance(network.system, Stack)
     cell, x, u = network.system.layers[0], jnp.linspace(-1.0, 1.5, 5), jnp.array([0.3, -1.0])
+    assert isinstance(cell, GRUCell)
     # rounding of sums over five units
     np.testing.assert_allclose(cell.jacobian(x, u), jax.jacfwd(lambda h: cell.advance(h, u))(x), atol=1e-14)

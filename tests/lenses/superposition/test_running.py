@@ -27,7 +27,12 @@ CUES, DELAYS = (1, 2), (0, 1, 3)
 SQUARE = jnp.ones((2, 2, 1))
 PULL = np.array([1.0, -2.0, 0.5])
 slopes = eqx.filter_jit(eqx.filter_value_and_grad(lambda weights, course: squares(weights, course).error @ PULL))
-judge = eqx.filter_jit(lambda loss, population, key: loss.sample(population, key))
+
+
+@eqx.filter_jit
+def judge(loss, population, key):
+    """The loss on a sample."""
+    return loss.sample(population, key)
 
 
 def plainly(weights: Matrices, course: Course, hidden, seen) -> jax.Array:

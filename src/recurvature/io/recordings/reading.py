@@ -3,7 +3,10 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from recurvature._errors import InputError, check_positive
 from recurvature.io.importers.npz import read_npz
@@ -128,8 +131,7 @@ def looks_recorded(path: str | Path) -> bool:
         return _is_hdf5(head) or head.startswith(b"MATLAB 5.0")
     # a PyTorch file is a zip archive too
     try:
-        return has_activity(
-            {name: Table(a.shape, lambda a=a: a) for name, a in read_npz(path, most=MOST_PER_BYTE).items()}
-        )  # type: ignore[misc]
+        arrays = read_npz(path, most=MOST_PER_BYTE)
+        return has_activity({name: Table(a.shape, partial(np.asarray, a)) for name, a in arrays.items()})
     except InputError:
         return False
