@@ -26,7 +26,13 @@ FUNCTIONS = {"nonlinear": (RELU, RELU), "ssm": (lambda h: h, RELU)}
 CUES, DELAYS = (1, 2), (0, 1, 3)
 SQUARE = jnp.ones((2, 2, 1))
 PULL = np.array([1.0, -2.0, 0.5])
-slopes = eqx.filter_jit(eqx.filter_value_and_grad(lambda weights, course: squares(weights, course).error @ PULL))
+
+
+@eqx.filter_jit
+@eqx.filter_value_and_grad
+def slopes(weights, course):
+    """A mixture of errors and its gradient."""
+    return squares(weights, course).error @ PULL
 
 
 @eqx.filter_jit
