@@ -78,7 +78,7 @@ def current_variables_close(lab: Lab) -> Measured:
 
 
 def several_synapses_close(lab: Lab) -> Measured:
-    """A gain-modulated network of two synapses, of ranks 1 and 3, beside a recursion of its four variables."""
+    """A gain-modulated network of two synapses, ranks 1 and 3, beside its four variables, by NumPy and by `latent`."""
     sizes, rng = lab.settings.theorems, generator(lab, "synapses")
     n = sizes.units
     network = rc.cast(rc.systems.multi_synapse(n, inputs=2, outputs=1, key=lab.key, dt=STEP, rank=3, gain=4.0), float)
@@ -99,7 +99,15 @@ def several_synapses_close(lab: Lab) -> Measured:
         differences += [float(np.abs(k - e @ state).max()) for k, e in zip(kappas, encodings, strict=True)]
     read = states @ np.concatenate(encodings).T
     filled = latent.linear_dimension(read, read.shape[1], tolerance=1e-9).rank
-    return Measured({"largest_difference": max(differences), "dimensions_of_variables": float(filled)})
+    library = latent.closure(whole, inputs[None])
+    return Measured(
+        {
+            "largest_difference": max(differences),
+            "largest_difference_of_the_latent_flow": library.error,
+            "dimensions_of_variables": float(filled),
+        },
+        {"smallest_share_outside": float(np.asarray(library.outside).min())},
+    )
 
 
 def outside_is_forgotten(lab: Lab) -> Measured:

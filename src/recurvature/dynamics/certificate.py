@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.linalg import norm
 
-from recurvature.dynamics.rate import AbstractRate, LatentRate, Rate, drive, flow_of
+from recurvature.dynamics.rate import AbstractLatentRate, AbstractRate, LatentRate, Rate, SynapsesRate, drive, flow_of
+from recurvature.dynamics.stability import BOUNDED
 from recurvature.systems.activations import Activation, activation
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
 from recurvature.systems.linear import DiagonalMap, LinearMap
+from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 from recurvature.systems.preactivation import PreactivationMap
 
 NONE, ESTIMATED, PROVED = range(3)
@@ -75,8 +77,12 @@ def certify(
     return Bound(2 * step / (1 + root), (1 + root) / float(bend) if bend else np.inf, kind)
 
 
-def lifted(bound: Bound, rate: Rate, latent: LatentRate) -> Bound:
-    r"""The bound for the state of a low-rank network, given that for its latent variables (docs eq. D.8)."""
+def lifted(bound: Bound, rate: Rate, latent: AbstractLatentRate) -> Bound:
+    r"""The bound for the state of a low-rank network, given that for its latent variables (docs eq. D.8, D.20)."""
+    if isinstance(latent, SynapsesRate):
+        back = float(norm(np.asarray(latent.encoding()), 2))
+        return Bound(_steepest(latent.flow) * bound.error, bound.alone / back, bound.certificate)
+    assert isinstance(latent, LatentRate)
     steepest = SLOPES.get(latent.phi, np.nan) if isinstance(latent.phi, str) else np.nan
     left = float(norm(np.asarray(latent.left), 2))
     right = latent.scale * float(norm(np.asarray(latent.right), 2))
@@ -84,9 +90,33 @@ def lifted(bound: Bound, rate: Rate, latent: LatentRate) -> Bound:
     return Bound(out * left * bound.error, bound.alone / (back * right), bound.certificate)
 
 
+def _steepest(flow: MultiSynapseLatentFlow) -> float:
+    """How much farther rates at rest move than their latent variables, at most (NaN: not known)."""
+    phis = flow.network.phis
+    slopes = [SLOPES.get(phi, np.nan) if isinstance(phi, str) else np.nan for phi in phis]
+    if flow.network.combine == "product" and len(phis) > 1 and not all(phi in BOUNDED for phi in phis):
+        return np.nan  # the slope of one is multiplied by the value of another
+    parts = [s * float(norm(np.asarray(synapse.left), 2)) for s, synapse in zip(slopes, flow.synapses, strict=True)]
+    return float(norm(parts))
+
+
+def _entering(rate: SynapsesRate, x: Float[np.ndarray, " k"]) -> Float[np.ndarray, " n"]:
+    """The sizes of what enters a unit through all synapses, whose rounding no slope or factor above 1 enlarges."""
+    network, synapses = rate.flow.network, rate.flow.synapses
+    parts = np.split(abs(x), np.cumsum([synapse.rank for synapse in synapses])[:-1])
+    recurrent = [abs(np.asarray(s.left)) @ part for s, part in zip(synapses, parts, strict=True)]
+    given = np.asarray(network.input_weights @ rate.inputs + network.bias)
+    return np.sum(recurrent, 0) + abs(given).sum(0)
+
+
 def _phi(rate: AbstractRate) -> object:
     if isinstance(rate, LatentRate):
         return rate.phi
+    several: object = rate.flow.network if isinstance(rate, SynapsesRate) else None
+    if isinstance(rate, Rate):
+        several = flow_of(rate.system)
+    if isinstance(several, MultiSynapse):
+        return "relu" if "relu" in several.phis else None
     if not isinstance(rate, Rate):
         return None
     system = flow_of(rate.system) or rate.system
@@ -103,6 +133,10 @@ def _bounds(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.nd
         terms = abs(x) + abs(right).T @ (abs(_value(rate.phi, left @ x + given)) + entering)
         bend *= norm(inverse @ right.T, 2) * norm(left, axis=1).max() * norm(left, 2)
         return _unit(x, len(right)) * float(norm(terms)), float(bend)
+    if isinstance(rate, SynapsesRate):
+        encoding, rates = np.asarray(rate.encoding()), np.asarray(rate.flow.lift(jnp.asarray(x), rate.inputs))
+        terms = abs(x) + abs(encoding) @ (abs(rates) + _entering(rate, x))
+        return _unit(x, len(rates)) * float(norm(terms)), np.nan
     assert isinstance(rate, Rate)
     flow = flow_of(rate.system)
     if not isinstance(flow, LeakyCurrent | LeakyRate):

@@ -143,8 +143,8 @@ def fixed_points(
     `dtype` says so, `tolerance` is then that of float32, and error bounds are as wide as its rounding. A system that
     is a bare function (no arrays of its own to cast) is searched and polished in the type of its `starts`.
 
-    A low-rank leaky network is searched in its K latent variables, where all of its fixed points are (docs eq. D.8);
-    `latent=False` searches the full state.
+    A low-rank leaky network is searched in its K latent variables, where all of its fixed points are (docs eq. D.8),
+    one of several low-rank synapses in those of all of them (docs eq. D.20); `latent=False` searches the full state.
 
     **Arguments**
 

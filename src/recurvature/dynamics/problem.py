@@ -12,14 +12,15 @@ from recurvature._errors import check_count
 from recurvature._precision import cast, float_dtype
 from recurvature.dynamics.certificate import Bound, certify, lifted
 from recurvature.dynamics.rate import (
+    AbstractLatentRate,
     AbstractRate,
-    LatentRate,
     Rate,
     kind_of,
     latent_rate,
     lift,
     own_spectrum,
     rate_of,
+    synapses_rate,
     system_of,
 )
 from recurvature.dynamics.search import Searched, distinct, polish
@@ -48,16 +49,16 @@ class Problem(NamedTuple):
     @property
     def space(self) -> str:
         """In which variables the search runs."""
-        return "latent variables" if isinstance(self.fine, LatentRate) else "full state"
+        return "latent variables" if isinstance(self.fine, AbstractLatentRate) else "full state"
 
     @property
     def points_size(self) -> int:
         """How many variables those are."""
-        return self.fine.left.shape[1] if isinstance(self.fine, LatentRate) else self.full.system.state_size
+        return self.fine.size if isinstance(self.fine, AbstractLatentRate) else self.full.system.state_size
 
     def starts(self, begin: Begin) -> Float[np.ndarray, "start k"]:
         """The starts of the search in those variables."""
-        if not isinstance(self.fine, LatentRate):
+        if not isinstance(self.fine, AbstractLatentRate):
             return starts_of(self.full, begin, self.scale).astype(self.coarse_dtype)
         if begin.drawn:
             check_count(count=begin.count)
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
 
     def states(self, points: Float[np.ndarray, "point k"]) -> Float[np.ndarray, "point n"]:
         """States of the system for points of the search."""
-        if isinstance(self.fine, LatentRate):
+        if isinstance(self.fine, AbstractLatentRate):
             return np.asarray(lift(self.full, self.fine, jnp.asarray(points, self.dtype)))
         return points
 
@@ -82,7 +83,7 @@ def prepare(network: Any, inputs: Any, scale: float, latent: bool, starts: Any) 
     if not castable and starts is not None and np.issubdtype(np.asarray(starts).dtype, np.floating):
         dtype = jnp.result_type(np.asarray(starts).dtype)
     full = rate_of(cast(system, dtype), inputs, dtype)
-    fine = (latent_rate(full) if latent else None) or full
+    fine = ((latent_rate(full) or synapses_rate(full)) if latent else None) or full
     return Problem(full, fine, cast(fine, jnp.float32) if castable else fine, scale)
 
 
@@ -146,6 +147,6 @@ def describe(problem: Problem, point: Float[np.ndarray, " k"]) -> Description:
     system, fine = problem.full.system, problem.fine
     values = own_spectrum(system, np.linalg.eigvals(jacobian)).astype(complex)
     bound = certify(fine, point, value, jacobian)
-    if isinstance(fine, LatentRate):
+    if isinstance(fine, AbstractLatentRate):
         bound = lifted(bound, problem.full, fine)
     return Description(unstable_first(values, kind_of(system)), int(np.linalg.slogdet(-jacobian)[0]), bound)

@@ -20,6 +20,7 @@ from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, 
 from recurvature.systems.connectivity import LowRank
 from recurvature.systems.gated import GRUCell
 from recurvature.systems.leaky import AbstractLeaky, LeakyCurrent, LeakyRate
+from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 from recurvature.systems.stack import Stack
 
 Kind = Literal["map", "flow"]
@@ -65,7 +66,25 @@ class Rate(AbstractRate):
         return jax.jacfwd(self)(x)
 
 
-class LatentRate(AbstractRate):
+class AbstractLatentRate(AbstractRate):
+    """The rate of change of latent variables at rest, whose zeros stand for those of all units."""
+
+    @abc.abstractmethod
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""$\mathbf N$, which reads the variables from the rates."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Number of variables."""
+
+    @property
+    @abc.abstractmethod
+    def largest(self) -> float:
+        """How large one rate can be if every activation is 1 at most."""
+
+
+class LatentRate(AbstractLatentRate):
     r"""The rate of change of the K latent variables of a low-rank leaky network at rest (docs eq. D.8).
 
     $-\kappa + s\,n^\top\phi(m\kappa + W_\mathrm{in}u + b)$ with $m$ = `left`, $n$ = `right`, $s$ = `scale`. Its zeros
@@ -77,6 +96,20 @@ class LatentRate(AbstractRate):
     drive: Float[Array, " n"]
     scale: float = eqx.field(static=True)
     phi: str | Activation = eqx.field(static=True)
+
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""$s\,n^\top$."""
+        return self.scale * self.right.T
+
+    @property
+    def size(self) -> int:
+        """The rank."""
+        return self.left.shape[1]
+
+    @property
+    def largest(self) -> float:
+        """One activation."""
+        return 1.0
 
     def current(self, kappa: Float[Array, " k"]) -> Float[Array, " n"]:
         r"""$m\kappa + W_\mathrm{in}u + b$."""
@@ -90,6 +123,35 @@ class LatentRate(AbstractRate):
         r"""$-1 + s\,n^\top\mathrm{diag}(\phi')\,m$."""
         gain = slope(self.phi, self.current(kappa))
         return self.scale * (self.right * gain[:, None]).T @ self.left - jnp.eye(len(kappa), dtype=kappa.dtype)
+
+
+class SynapsesRate(AbstractLatentRate):
+    r"""The same for a network of several low-rank synapses, whose variables stand side by side (docs eq. D.20)."""
+
+    flow: MultiSynapseLatentFlow
+    inputs: Float[Array, " d"]
+
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""The rows $\mathbf N_l$ of all synapses."""
+        return self.flow.encoding
+
+    @property
+    def size(self) -> int:
+        """The sum of the ranks."""
+        return self.flow.state_size
+
+    @property
+    def largest(self) -> float:
+        """A product of activations, or the sum of all."""
+        return 1.0 if self.flow.network.combine == "product" else float(len(self.flow.synapses))
+
+    def __call__(self, kappa: Float[Array, " k"]) -> Float[Array, " k"]:
+        r"""$-\kappa + \mathbf Nf(\cdot)$."""
+        return self.flow.encode(self.flow.lift(kappa, self.inputs)) - kappa
+
+    def jacobian(self, kappa: Float[Array, " k"]) -> Float[Array, "k k"]:
+        """By forward derivatives, one for each variable."""
+        return jax.jacfwd(self)(kappa)
 
 
 def slope(phi: str | Activation, x: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -160,7 +222,19 @@ def latent_rate(rate: Rate) -> LatentRate | None:
     return LatentRate(low.left, low.right, drive(flow, rate.inputs), low.scale, flow.phi)
 
 
-def lift(rate: Rate, latent: LatentRate, kappa: Float[Array, "point k"]) -> Float[Array, "point n"]:
-    r"""The states at rest that belong to latent variables: $m\kappa + W_\mathrm{in}u + b$, or $\phi$ of it."""
+def synapses_rate(rate: Rate) -> SynapsesRate | None:
+    """That of the latent variables of several low-rank synapses, where they are no more than units; else None."""
+    flow = flow_of(rate.system)
+    if not isinstance(flow, MultiSynapse) or not all(isinstance(synapse, LowRank) for synapse in flow.synapses):
+        return None
+    latent = MultiSynapseLatentFlow(flow)
+    return SynapsesRate(latent, rate.inputs) if latent.state_size <= flow.state_size else None
+
+
+def lift(rate: Rate, latent: AbstractLatentRate, kappa: Float[Array, "point k"]) -> Float[Array, "point n"]:
+    r"""The states at rest that belong to latent variables: $m\kappa + W_\mathrm{in}u + b$, or $\phi$ or f of it."""
+    if isinstance(latent, SynapsesRate):
+        return jax.vmap(lambda one: latent.flow.lift(one, latent.inputs))(kappa)
+    assert isinstance(latent, LatentRate)
     currents = jax.vmap(latent.current)(kappa)
     return activation(latent.phi)(currents) if isinstance(flow_of(rate.system), LeakyRate) else currents

@@ -8,6 +8,7 @@ from recurvature.systems.base import AbstractSystem
 from recurvature.systems.gated import GRUCell, LSTMCell
 from recurvature.systems.latent import FilteredLatentFlow, LatentFlow
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
+from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.stack import Stack
 from recurvature.systems.vanilla import VanillaCell
@@ -46,8 +47,10 @@ def stability_types(growth: Float[np.ndarray, "point k"], marginal: float) -> In
 def is_bounded(system: AbstractSystem) -> bool:
     """Whether the system sends all states into a ball, so that the indices of its fixed points add up to 1."""
     flow = flow_of(system)
-    if isinstance(flow, LatentFlow | FilteredLatentFlow):
+    if isinstance(flow, LatentFlow | FilteredLatentFlow | MultiSynapseLatentFlow):
         flow = flow.network
+    if isinstance(flow, MultiSynapse):
+        return all(phi in BOUNDED for phi in flow.phis)
     if isinstance(flow, LeakyCurrent | LeakyRate):
         return flow.phi in BOUNDED
     if isinstance(system, PreactivationMap):

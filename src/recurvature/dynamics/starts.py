@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
-from recurvature.dynamics.rate import LatentRate, Rate, drive, flow_of
+from recurvature.dynamics.rate import AbstractLatentRate, Rate, drive, flow_of
 from recurvature.systems.activations import activation
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
 from recurvature.systems.simulate import Trajectory
@@ -93,20 +93,22 @@ def spread(rate: Rate, count: int, scale: float, key: PRNGKey) -> Float[np.ndarr
     return np.asarray(currents if isinstance(flow, LeakyCurrent) else phi(currents))
 
 
-def latent_starts(latent: LatentRate, count: int, scale: float, key: PRNGKey) -> Float[np.ndarray, "start k"]:
+def latent_starts(latent: AbstractLatentRate, count: int, scale: float, key: PRNGKey) -> Float[np.ndarray, "start k"]:
     r"""Latent variables in the box that holds all fixed points of a network with rates of `scale` at most.
 
     $|\kappa_k| \le s\sum_i|n_{ik}|\,a$, with $a$ the largest rate; the second half of the starts lies in a tenth
     of the box.
     """
-    edge = scale * latent.scale * np.abs(np.asarray(latent.right)).sum(0)
+    edge = scale * latent.largest * np.abs(np.asarray(latent.encoding())).sum(1)
     # even cover of the box: a point that few starts lead to is missed by chance less often
     unit = 2 * qmc.Halton(len(edge), rng=generator(key, "latent")).random(count) - 1
     unit[count // 2 :] *= 0.1
     return (unit * edge).astype(edge.dtype)
 
 
-def latent_of(latent: LatentRate, rate: Rate, starts: Float[np.ndarray, "start n"]) -> Float[np.ndarray, "start k"]:
+def latent_of(
+    latent: AbstractLatentRate, rate: Rate, starts: Float[np.ndarray, "start n"]
+) -> Float[np.ndarray, "start k"]:
     r"""The latent variables that states would set: $\kappa = s\,n^\top r$ with the rates of the state."""
     rates = np.asarray(jax.vmap(rate.system.rates)(jnp.asarray(starts)))
-    return latent.scale * rates @ np.asarray(latent.right)
+    return rates @ np.asarray(latent.encoding()).T

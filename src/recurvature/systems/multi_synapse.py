@@ -112,13 +112,22 @@ class MultiSynapseLatentFlow(AbstractFlow):
         """The latent variables of all synapses."""
         return jnp.concatenate([synapse.encode(rates) for synapse in self.synapses], axis=-1)
 
-    def velocity(self, x: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
-        r"""$(\mathbf Nf - \kappa)/\tau$."""
+    @property
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""The rows $\mathbf N_l$ of all synapses."""
+        return jnp.concatenate([synapse.right.T * synapse.scale for synapse in self.synapses])
+
+    def lift(self, x: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " n"]:
+        r"""The rates at rest with these $\kappa$: $f(M_1\kappa_1 + \ldots, M_2\kappa_2 + \ldots, \ldots)$."""
         currents, start = [], 0
         for synapse in self.synapses:
             currents.append(synapse.embed(x[start : start + synapse.rank]))
             start += synapse.rank
-        return (self.encode(self.network.target(currents, u)) - x) / self.network.tau
+        return self.network.target(currents, u)
+
+    def velocity(self, x: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
+        r"""$(\mathbf Nf - \kappa)/\tau$."""
+        return (self.encode(self.lift(x, u)) - x) / self.network.tau
 
 
 def multi_synapse(

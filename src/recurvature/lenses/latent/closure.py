@@ -11,9 +11,10 @@ from recurvature._errors import InputError, check_kind
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.readout import readout_equivalence
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, rates_of, split, unit
+from recurvature.lenses.latent.unit import LatentUnit, rates_of, spanned, split, unit
 from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
 from recurvature.systems.latent import FilteredLatentFlow
+from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
 from recurvature.systems.simulate import simulate
 
@@ -40,24 +41,47 @@ class LatentClosure(AbstractResult):
 
 
 def closure(network: Network, inputs: Float[Any, "trial time d"]) -> LatentClosure:
-    """Run a low-rank leaky network and, apart from it, its latent variables from the same start.
+    """Run a low-rank network and, apart from it, its latent variables from the same start.
 
-    Raises `InputError` on networks without a latent unit and on flows (wrap them in `Euler`).
+    The network is leaky, or has several low-rank synapses (docs eq. L.27): those variables stand side by side. Raises
+    `InputError` on networks without a latent unit and on flows (wrap them in `Euler`).
     """
+    system = network.system
+    inner = system.flow if isinstance(system, Euler) else system
+    if isinstance(inner, MultiSynapse):
+        return _closure_of_synapses(network, MultiSynapseLatentFlow(inner), jnp.asarray(inputs, network.x0.dtype))
     found = unit(network)
     driven = jnp.asarray(inputs, network.x0.dtype)
     full = simulate(network, driven)
     system, start = latent_system(found, network.x0)
-    seen = jnp.eye(jnp.shape(system.rates(start))[0], dtype=start.dtype)
-    run = simulate(Network(system, LinearReadout(seen), start), driven)
+    run = _run(system, start, driven)
     states = np.asarray(full.states)
-    alone = np.asarray(run.states)[..., : found.connectivity.rank]
-    read = _read(found, states, np.asarray(run.states), system)
+    read = _read(found, states, run, system)
     rates = np.asarray(rates_of(found, states))
-    left_over = split(found, rates)[1]
+    return _compared(np.asarray(full.time), read, run[..., : found.connectivity.rank], rates, split(found, rates)[1])
+
+
+def _closure_of_synapses(
+    network: Network, latent: MultiSynapseLatentFlow, inputs: Float[Array, "trial time d"]
+) -> LatentClosure:
+    system = Euler(latent, network.system.dt) if isinstance(network.system, Euler) else latent
+    full = simulate(network, inputs)
+    alone = _run(system, latent.encode(network.x0), inputs)
+    rates = np.asarray(full.states)
+    basis = spanned(np.asarray(latent.encoding))
+    outside = rates - (rates @ basis) @ basis.T
+    return _compared(np.asarray(full.time), np.asarray(latent.encode(jnp.asarray(full.states))), alone, rates, outside)
+
+
+def _run(system: AbstractFlow | AbstractMap, start: Float[Array, " k"], inputs: Float[Array, "trial time d"]) -> Any:
+    seen = jnp.eye(jnp.shape(system.rates(start))[0], dtype=start.dtype)
+    return np.asarray(simulate(Network(system, LinearReadout(seen), start), inputs).states)
+
+
+def _compared(time: Any, read: Any, alone: Any, rates: Any, left_over: Any) -> LatentClosure:
     error = float(np.abs(read - alone).max())
     return LatentClosure(
-        time=full.time,
+        time=time,
         read=read,
         alone=alone,
         outside=(left_over**2).sum(-1) / np.maximum((rates**2).sum(-1), np.finfo(rates.dtype).tiny),

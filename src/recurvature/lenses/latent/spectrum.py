@@ -3,16 +3,18 @@ r"""Eigenvalues of the latent field beside those of the whole network, and the t
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_shape
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.dynamics.rate import LatentRate, latent_rate, rate_of, slope
+from recurvature.dynamics.rate import LatentRate, SynapsesRate, latent_rate, rate_of, slope, synapses_rate
 from recurvature.dynamics.stability import unstable_first
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.systems.multi_synapse import MultiSynapseLatentFlow
 
 
 class Spectrum(AbstractResult):
@@ -41,21 +43,25 @@ class Spectrum(AbstractResult):
         return np.asarray(self.full_growth) + 1j * np.asarray(self.full_rotation)
 
 
-def spectrum(unit: LatentUnit, kappa: Float[Any, " k"], inputs: Any = None, *, full: bool = False) -> Spectrum:
+def spectrum(
+    unit: LatentUnit | MultiSynapseLatentFlow, kappa: Float[Any, " k"], inputs: Any = None, *, full: bool = False
+) -> Spectrum:
     r"""Eigenvalues of $\tau\,\partial\dot\kappa$ at any $\kappa$ under an input (None: zero), per tau for maps too.
 
-    `full` adds the N eigenvalues of the network from its N × N Jacobian, an independent route for small networks.
+    `unit` may be the variables of several synapses, whose ranks add up to N at most. `full` adds the N eigenvalues of
+    the network from its N × N Jacobian, an independent route for small networks.
     """
-    rate = rate_of(unit.flow, inputs)
+    flow = unit.network if isinstance(unit, MultiSynapseLatentFlow) else unit.flow
+    rate = rate_of(flow, inputs)
     here = jnp.asarray(kappa, rate.inputs.dtype)
-    check_shape("kappa", here, (unit.connectivity.rank,))
-    latent = latent_rate(rate)
-    assert isinstance(latent, LatentRate)
+    latent = latent_rate(rate) or synapses_rate(rate)
+    if latent is None:
+        raise InputError("the ranks of all synapses of `unit` must add up to no more than its units.")
+    check_shape("kappa", here, (latent.size,))
     own = unstable_first(np.linalg.eigvals(np.asarray(latent.jacobian(here))).astype(complex), "flow")
     everything = np.zeros(0, complex)
     if full:
-        gain = np.asarray(slope(unit.flow.phi, latent.current(here)))
-        jacobian = np.asarray(unit.connectivity.dense()) * gain - np.eye(len(gain))
+        jacobian = _full_jacobian(latent, here)
         everything = unstable_first(np.linalg.eigvals(jacobian).astype(complex), "flow")
     return Spectrum(
         growth=own.real,
@@ -65,8 +71,17 @@ def spectrum(unit: LatentUnit, kappa: Float[Any, " k"], inputs: Any = None, *, f
         kappa=np.asarray(here),
         inputs=np.asarray(rate.inputs),
         leak=-1.0,
-        leak_copies=unit.connectivity.size - unit.connectivity.rank,
+        leak_copies=flow.state_size - latent.size,
     )
+
+
+def _full_jacobian(latent: LatentRate | SynapsesRate, kappa: Float[Array, " k"]) -> Float[np.ndarray, "n m"]:
+    """That of the currents of a leaky network, and of the rates of one with several synapses."""
+    if isinstance(latent, SynapsesRate):
+        moved = jax.jacfwd(latent.flow.lift)(kappa, latent.inputs)
+        return np.asarray(moved @ latent.encoding()) - np.eye(len(moved))
+    gain = np.asarray(slope(latent.phi, latent.current(kappa)))
+    return np.asarray(latent.left @ latent.encoding()) * gain - np.eye(len(gain))
 
 
 class TuningCurves(AbstractResult):

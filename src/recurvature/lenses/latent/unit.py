@@ -184,7 +184,12 @@ def rates_of(found: LatentUnit, states: Float[Any, "*batch n"]) -> Float[Array, 
 
 def row_space(found: LatentUnit) -> Float[np.ndarray, "n k"]:
     r"""Orthonormal columns that span the rows of $\mathbf N$, dependent rows counted once."""
-    left, strengths, _ = np.linalg.svd(np.asarray(found.encoding).T, full_matrices=False)
+    return spanned(np.asarray(found.encoding))
+
+
+def spanned(rows: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "n j"]:
+    """Orthonormal columns that span rows, dependent ones counted once."""
+    left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
     # rounding of the singular values of an N × K matrix
-    floor = strengths.max(initial=0) * max(found.encoding.shape) * np.finfo(strengths.dtype).eps
+    floor = strengths.max(initial=0) * max(rows.shape) * np.finfo(strengths.dtype).eps
     return left[:, strengths > floor]
