@@ -11,7 +11,7 @@ from recurvature import latent, measures
 from recurvature.app.claims import Measured
 
 from .settings import Lab
-from .theorems import generator, random_unit
+from .theorems import generator
 
 
 def one_variable_fills_all_dimensions(lab: Lab) -> Measured:
@@ -32,20 +32,35 @@ def one_variable_fills_all_dimensions(lab: Lab) -> Measured:
     )
 
 
+ALIGNED, OTHERS = 1.0, np.array([0.1, 0.25, 0.5, 2.0, 4.0])
+"""The latent variable at which an encoding is the tuning itself, and those at which it is held against it."""
+
+
 def activity_leaves_the_encoding(lab: Lab) -> Measured:
-    """Tuning curves of a unit of one variable, as seen and not seen by its encoding."""
-    unit = random_unit(lab, 1, name="outside")
-    kappa = np.linspace(-2, 2, 41)[:, None]
-    rates = np.asarray(unit.rates(jnp.asarray(kappa)))
-    encoding = np.asarray(unit.encoding)
-    outside = rates - rates @ np.linalg.pinv(encoding) @ encoding
-    size = np.linalg.norm(outside, axis=1) / np.linalg.norm(rates, axis=1)
+    """One variable, read along the rates at one of its values: what is off that line at others, if tuning is linear."""
+    m = generator(lab, "outside").normal(size=lab.settings.theorems.units)
+    at, kappa = np.tanh(ALIGNED * m), OTHERS[:, None]
+    shares, seen = {}, []
+    for phi, aligned in (("tanh", at), ("identity", ALIGNED * m)):
+        unit = latent.from_encoding(m[:, None], aligned[None] / (aligned @ aligned), phi=phi)
+        rates = np.asarray(unit.rates(jnp.asarray(kappa)))
+        outside = np.asarray(latent.split(unit, rates)[1])
+        shares[phi] = np.linalg.norm(outside, axis=1) / np.linalg.norm(rates, axis=1)
+        seen.append(np.abs(outside @ np.asarray(unit.encoding).T).max())
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    tuned, straight = np.tanh(kappa * nodes), np.tanh(ALIGNED * nodes)
+    cosine = tuned * straight @ weights / np.sqrt(tuned**2 @ weights * (straight**2 @ weights))
+    minors = [np.outer(r, at) - np.outer(at, r) for r in np.tanh(kappa * m)]
+    lagrange = [np.linalg.norm(a) / (2**0.5 * np.linalg.norm(at)) for a in minors]
+    by_pairs = np.array(lagrange) / np.linalg.norm(np.tanh(kappa * m), axis=1)
     return Measured(
         {
-            "smallest_share_outside": float(size.min()),
-            "rank_of_the_outside": float(np.linalg.matrix_rank(outside)),
-            "what_the_encoding_sees_of_it": float(np.abs(outside @ encoding.T).max()),
-        }
+            "least_share_over_expected": float((shares["tanh"] / np.sqrt(1 - cosine**2)).min()),
+            "difference_to_pairs_of_units": float(np.abs(shares["tanh"] - by_pairs).max()),
+            "largest_share_of_linear_tuning": float(shares["identity"].max()),
+            "what_the_encoding_sees_of_it": float(max(seen)),
+        },
+        {"kappa": OTHERS.tolist(), "share_outside": shares["tanh"].tolist()},
     )
 
 

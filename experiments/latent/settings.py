@@ -18,6 +18,8 @@ class Design(Spec):
 
     draws: Count
     """Units that are sampled, of every kind."""
+    law_draws: Count
+    """Those whose growth rates are held against the law."""
     sizes: tuple[Count, ...]
     """Neurons of sampled units."""
     observed_size: Count
