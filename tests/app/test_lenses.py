@@ -1,6 +1,7 @@
 """Lenses of a report on small networks: what they say follows from the numbers, and what does not apply says why."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,11 +11,21 @@ import pytest
 import recurvature as rc
 from recurvature._progress import silent
 from recurvature.app import pipeline
-from recurvature.app.lenses import dynamics, latent, moments, overlaps, settling, superposition
+from recurvature.app.lenses import (
+    dynamics,
+    latent,
+    latent_held,
+    latent_section,
+    moments,
+    overlaps,
+    settling,
+    superposition,
+)
 from recurvature.app.page import Facts, Live, Notice, Picture, Points, Section, Table, number
 from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
+from recurvature.lenses.latent import growth_rate
 from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
-from recurvature.tasks.base import AbstractTask
+from recurvature.tasks.base import AbstractTask, Trials
 
 
 def subject(network: Network, task: AbstractTask | None = None, done: Performance | None = None) -> Subject:
@@ -29,6 +40,11 @@ def low_rank(rank: int = 1, size: int = 24, gain: float = 2.0) -> Network:
     entry = jnp.asarray(np.random.default_rng(1).standard_normal((size, 1)))
     flow = LeakyCurrent(weights, entry, jnp.zeros(size))
     return Network(Euler(flow, 0.2), LinearReadout(jnp.asarray(left.T[:1]) / size), jnp.zeros(size))
+
+
+@functools.cache
+def low_rank_unit(rank: int) -> latent.Unit:
+    return latent.unit_of(subject(low_rank(rank)))
 
 
 def all_said(section: Section) -> str:
@@ -124,6 +140,45 @@ def test_the_latent_unit_of_a_low_rank_network_is_its_own() -> None:
     points = seen.results["latent-points"]
     assert isinstance(points, rc.dynamics.FixedPoints)
     assert found["fixed_points"]["stable"] == points.types.count("stable") >= 2
+
+
+def test_two_states_of_a_sample_of_units_are_claimed_only_with_enough_of_them() -> None:
+    few = low_rank_unit(1)
+    rate = few.leaving
+    assert rate is not None
+    # W = 2 l l'/N with l of unit mean square: the slope of tanh at zero is 1, so that it leaves with 2 - 1
+    assert rate.rate[0] == pytest.approx(1, abs=1e-9)
+    left = np.asarray(few.unit.embedding)[:, 0]
+    assert rate.standard_error[0] == pytest.approx(2 * np.std(left**2, ddof=1) / 24**0.5, rel=1e-9)
+    assert rate.cv[0] > 0.5
+    said = " ".join(text for _, text in latent_section.sentences(few))
+    assert "more than one state must not be claimed" in said
+    # the same unit four times over: half the error
+    many = dataclasses.replace(few, leaving=growth_rate(np.tile(left, 4), np.tile(2 * left, 4)))
+    assert many.leaving is not None
+    assert many.leaving.cv[0] < 0.5
+    assert "the many hold more than one state too" in " ".join(text for _, text in latent_section.sentences(many))
+    # two variables: the fastest of two directions that leave with 1 alike, whatever turns of them are taken
+    two = low_rank_unit(2).leaving
+    assert two is not None
+    assert two.rate[0] == pytest.approx(1, abs=1e-9)
+
+
+def test_wanted_outputs_are_coordinates_of_the_variables() -> None:
+    kappa = np.random.default_rng(0).standard_normal((3, 5, 2))
+    turn = np.array([[1.0, 0.0], [0.0, 0.1]])
+    mask = jnp.ones((4, 5))
+    trials = Trials(jnp.zeros((4, 5, 1)), jnp.asarray(np.concatenate([kappa @ turn, np.ones((1, 5, 2))])), mask)
+    found = latent_held.aligned(trials, kappa)
+    assert found is not None
+    # the first trials are those that were run; rounding
+    assert found.condition == pytest.approx(10, rel=1e-10)
+    unit = dataclasses.replace(low_rank_unit(1), alignment=found)
+    facts = {fact.name: fact for fact in latent_section.facts(unit)}
+    assert facts["outputs as coordinates, least R²"].note == "condition 10 of the change of coordinates"
+    assert latent_section.numbers(unit)["alignment_condition"] == pytest.approx(10)
+    assert latent_held.aligned(np.zeros((1, 5, 1)), kappa) is None
+    assert latent_held.aligned(dataclasses.replace(trials, mask=0 * mask), kappa) is None
 
 
 def test_what_has_no_latent_unit_says_why() -> None:

@@ -12,7 +12,7 @@ from recurvature import dynamics
 from recurvature._errors import InputError
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
-from recurvature.app.lenses import latent_plane, latent_section
+from recurvature.app.lenses import latent_held, latent_plane, latent_section
 from recurvature.app.lenses.moments import held_inputs
 from recurvature.app.live import Slide
 from recurvature.app.subject import Seen, Subject, nothing
@@ -42,6 +42,10 @@ class Unit:
     dimension: latent.LinearDimension
     points: dynamics.FixedPoints
     readout: latent.ReadoutEquivalence | None
+    leaving: latent.GrowthRate | None
+    """The growth rate between states that are held, as far as a sample of units tells; None where none are."""
+    alignment: latent.Alignment | None
+    """The wanted outputs by the variables; None without a task."""
     flow: dynamics.FlowField | None
     """In the plane of two variables; None for any other number."""
     at: Float[np.ndarray, "point i"] | None
@@ -55,7 +59,7 @@ class Unit:
 
     def results(self) -> dict[str, AbstractResult]:
         """Everything by name, for storing."""
-        names = ("extraction", "closure", "tuning", "dimension", "points", "readout", "flow")
+        names = ("extraction", "closure", "tuning", "dimension", "points", "readout", "leaving", "alignment", "flow")
         found = {f"latent-{name}": getattr(self, name) for name in names}
         return {name: result for name, result in found.items() if result is not None}
 
@@ -102,6 +106,8 @@ def unit_of(subject: Subject) -> Unit:
         dimension=latent.linear_dimension(rates, extraction.rank + network.system.input_size),
         points=points,
         readout=None if linear is None else latent.readout_equivalence(unit, np.asarray(linear.weight)),
+        leaving=latent_held.leaving(unit, points),
+        alignment=latent_held.aligned(trials, np.asarray(closure.read)),
         flow=flow,
         at=at,
         slides=() if flow is None else tuple(latent_plane.slides(subject, reduced, flow)),

@@ -6,7 +6,7 @@ import numpy as np
 
 from recurvature import dynamics, figures
 from recurvature.app import pictures
-from recurvature.app.lenses import latent_plane
+from recurvature.app.lenses import latent_held, latent_plane
 from recurvature.app.page import (
     Block,
     Fact,
@@ -65,6 +65,10 @@ def facts(found: "Unit") -> tuple[Fact, ...]:
         Fact("R² of outputs", number(float(extraction.output_r2[chosen]), 4)),
         Fact("activity they do not read", percent(outside(found)), "of its mean square"),
     ]
+    if found.alignment is not None:
+        condition = f"condition {number(found.alignment.condition)} of the change of coordinates"
+        least = number(float(np.nanmin(np.append(found.alignment.r2, np.inf))), 3)
+        shown.append(Fact("outputs as coordinates, least R²", least, condition))
     return tuple(shown)
 
 
@@ -116,6 +120,7 @@ def _closed(found: "Unit") -> str:
 def _resting(found: "Unit") -> str:
     counts = [f"{found.points.types.count(name)} {name}" for name in dynamics.TYPES if name in found.points.types]
     text = f"Without input they have these fixed points: {', '.join(counts) or 'none that was found'}."
+    text += latent_held.held(found.leaving, found.points.types.count("stable"))
     if found.extraction.method == "exact":
         return text
     return f"{text} The whole network's own may differ: compare them above before trusting this unit at rest."
@@ -189,8 +194,23 @@ def numbers(found: "Unit") -> dict[str, Any]:
         "outside": outside(found),
         "fixed_points": {n: found.points.types.count(n) for n in dynamics.TYPES if n in found.points.types},
         "readout_outside": None if found.readout is None else float(np.max(np.asarray(found.readout.outside))),
+        "growth_rate": _growth(found),
+        "alignment_condition": _condition(found),
         "linear_dimension": {"rank": found.dimension.rank, "components": found.dimension.components},
     }
+
+
+def _growth(found: "Unit") -> dict[str, Any] | None:
+    rate = found.leaving
+    if rate is None:
+        return None
+    status = rate.statuses[int(rate.status[0])]
+    return {"rate": float(rate.rate[0]), "standard_error": float(rate.standard_error[0]), "status": status}
+
+
+def _condition(found: "Unit") -> float | None:
+    condition = np.inf if found.alignment is None else found.alignment.condition
+    return condition if np.isfinite(condition) else None
 
 
 def headline(found: "Unit") -> str:
