@@ -1,7 +1,7 @@
 """Latent units of many neurons: without rates, as a series, and under drift at many strengths.
 
-NumPy keeps the rates where it says so, and sums in the order of its matrix products. Noise is drawn before the clock
-starts in the drift case, the same for both arms.
+NumPy keeps the rates where it says so, and sums in the order of its matrix products. In the drift cases noise is drawn
+before the clock starts, the same for both arms; the public sweep, which draws its own, has a limit by extrapolation.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,6 +19,8 @@ from recurvature.lenses.latent.drift_sweep import Blocks, in_blocks, read_out
 ALPHA = 0.5
 NODES, POINTS = 96, 256
 """Of the series, and where its error is looked for."""
+SWEEP_STEPS, KINDS, CORES = 500, 3, 2
+"""Of a whole drift sweep: steps of its trial, kinds of drift, and cores that it is split over."""
 SIZES = {
     "ci": {"neurons": 1_000_000, "steps": 150, "long": 10_000, "drift": 100_000, "strengths": 20, "drift_steps": 4},
     "std": {"neurons": 1_000_000, "steps": 150, "long": 10_000, "drift": 300_000, "strengths": 20, "drift_steps": 8},
@@ -93,6 +95,7 @@ def simulation(neurons: int, steps: int) -> Case:
         # float32 sums of 10⁶ terms in different orders, fed back
         rtol=1e-4,
         rounds=4,
+        limits={"CPU seconds of 10 000 steps": (_seconds(ours().run) * 10_000 / steps * 1e6 / neurons, 12.0)},
     )
 
 
@@ -100,11 +103,13 @@ def series(neurons: int, steps: int) -> Case:
     """Many steps of a million neurons as a Chebyshev series, built and run, beside a rollout of the first 20."""
     unit, start, few = _unit(neurons, np.float64), np.array([[0.5]]), 20
     key = rc.key(0)
-    made = lambda checks: latent.surrogate(unit, key=key, nodes=NODES, tolerance=1e-7, checks=checks)  # noqa: E731
+
+    def made() -> latent.Surrogate:
+        return latent.surrogate(unit, key=key, nodes=NODES, tolerance=1e-7, checks=POINTS)
 
     def surrogate() -> Built:
         def run() -> np.ndarray:
-            found = latent.surrogate_rollout(made(4), np.zeros((1, steps), int), start)
+            found = latent.surrogate_rollout(made(), np.zeros((1, steps), int), start)
             return np.asarray(found.kappa)[0, :few, 0]
 
         return Built(run)
@@ -113,9 +118,8 @@ def series(neurons: int, steps: int) -> Case:
         inputs = np.zeros((1, few, 0))
         return Built(lambda: np.asarray(latent.rollout(unit, inputs, start).kappa)[0, :, 0])
 
-    again = surrogate().run
-    seconds = min(_seconds(again) for _ in range(4)) * 10_000 / steps  # of which the first one compiles
-    error = float(np.asarray(made(POINTS).error).max())
+    seconds = _seconds(surrogate().run) * 10_000 / steps
+    error = float(np.asarray(made().error).max())
     return Case(
         "latent series",
         {"N": neurons, "K": 1, "T": steps},
@@ -133,10 +137,13 @@ def series(neurons: int, steps: int) -> Case:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    """CPU seconds of one run."""
-    begun = cpu_time()
-    run()
-    return cpu_time() - begun
+    """CPU seconds of a run: the median of three after the one that compiles."""
+    times = []
+    for _ in range(4):
+        begun = cpu_time()
+        run()
+        times.append(cpu_time() - begun)
+    return float(np.median(times[1:]))
 
 
 def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
@@ -179,7 +186,33 @@ def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
         [Goal("NumPy, shared noise", "blocks", at_least=2.5)],
         Work(tanh=neurons * strengths * steps),
         rtol=1e-4,
+        limits={f"minutes of {KINDS} kinds, {SWEEP_STEPS} steps, on two cores": (sweep(neurons, rank, strengths), 3.0)},
     )
+
+
+def sweep(neurons: int, rank: int, strengths: int) -> float:
+    """Minutes that the public sweep takes for 300 000 neurons, with its own noise, from one kind and two lengths.
+
+    What does not go with the number of steps (the drift itself) is told apart by the difference of the two.
+    """
+    rng = np.random.default_rng(2)
+    m, n = (rng.standard_normal((neurons, rank)).astype(np.float32) for _ in range(2))
+    entry = np.zeros((neurons, rank), np.float32)
+    unit = latent.from_mean_convention(jnp.asarray(m), jnp.asarray(n), input_weights=jnp.asarray(entry), dt=ALPHA)
+    delta = np.geomspace(0.01, 10, strengths - 1)
+
+    def seconds(steps: int) -> float:
+        silent = np.zeros((1, steps, rank), np.float32)
+        trials = rc.tasks.Trials(jnp.asarray(silent), jnp.asarray(silent + 1), jnp.ones((1, steps), np.float32))
+        return _seconds(
+            lambda: latent.drift_sweep(unit, trials, delta, key=rc.key(3), kinds=("random",), restarts=1).accuracy
+        )
+
+    few, many = 10, 60
+    fixed, all_of_it = seconds(few), seconds(many)
+    a_step = max(all_of_it - fixed, 0.0) / (many - few)
+    whole = fixed + a_step * (SWEEP_STEPS - few)
+    return KINDS * whole * 300_000 / neurons / CORES / 60
 
 
 def _one(rows: np.ndarray, moved: np.ndarray, size: np.float32, kappa: np.ndarray) -> np.ndarray:
