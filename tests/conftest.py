@@ -1,7 +1,9 @@
 """Shared by all tests: float64, strict promotion of types and ranks, and one source of keys."""
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -26,3 +28,17 @@ def getkey() -> Callable[[], PRNGKey]:
     """A function that gives a fresh key each time, the same ones in every run."""
     count = iter(range(10**9))
     return lambda: rc.stream(rc.key(0), f"test {next(count)}")
+
+
+MOST_MAPS = 25_000
+"""Of the 65,530 maps of memory that Linux allows a process; one more, and compilation ends in a crash."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs() -> Iterator[None]:
+    """Let compiled programs go, a few maps of memory each, before there are too many; the cache on disk keeps them."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
