@@ -32,7 +32,7 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {word!r}.{did_you_mean(word, known)}")
 
 
-def check_positive(**values: float) -> None:
+def check_positive(**values: float | int) -> None:
     """Raise unless every value is a finite number greater than zero."""
     for name, value in values.items():
         if not (isinstance(value, int | float | np.number) and math.isfinite(value) and value > 0):
