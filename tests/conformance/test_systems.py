@@ -174,7 +174,8 @@ def test_every_kind_of_system_and_manifold_has_a_case():
     systems = [network_called(name).system for name in NETWORKS]
     inner = [s.flow for s in systems if isinstance(s, Euler)]
     cells = [cell for s in systems if isinstance(s, Stack) for cell in s.layers]
-    assert kinds(AbstractSystem) == {type(s).__name__ for s in (*systems, *inner)}
+    # what another library steps is neither cast nor saved: tests/systems/test_host.py has its conformance
+    assert kinds(AbstractSystem) - {"HostMap"} == {type(s).__name__ for s in (*systems, *inner)}
     assert kinds(AbstractCell) == {type(c).__name__ for c in cells}
     assert kinds(AbstractReadout) == {type(network_called(name).readout).__name__ for name in NETWORKS}
     assert kinds(AbstractInputManifold) == {type(m).__name__ for m in MANIFOLDS}
