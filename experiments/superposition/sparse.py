@@ -14,7 +14,8 @@ from recurvature.app.claims import Measured
 
 from .networks import DENSE, SPARSE, Lab, best_exactly, best_of, exact_loss, planar, trained
 
-FEATURES = 5
+FEATURES, FEW = 5, 0.03
+"""Features without delay, and their small density."""
 
 
 def negative_projections_are_free(lab: Lab) -> Measured:
@@ -262,7 +263,7 @@ def features_without_delay_make_a_pentagon(lab: Lab) -> Measured:
     """Five features in two units: the least first order by descent, and trained networks at small density."""
     ends = [_least_first_order(seed) for seed in range(4)]
     loss, inputs = min(ends, key=lambda end: end[0])
-    census, dense = (_without_delay(lab, density) for density in (0.03, DENSE))
+    census, dense = (_without_delay(lab, density) for density in (FEW, DENSE))
     learned, collapsed = (np.asarray(best_of(each, 0)[0].inputs) for each in (census, dense))
     alone = superposition.Weights(jnp.zeros((2, 2)), jnp.asarray(learned), jnp.asarray(learned.T))
     geometry = superposition.geometry(alone, 0)
@@ -276,17 +277,67 @@ def features_without_delay_make_a_pentagon(lab: Lab) -> Measured:
             "largest_gap_of_dimensionality": float(np.abs(np.asarray(geometry.dimensionality)[0] - 0.4).max()),
             "loss_at_density_1": float(dense.loss[dense.best(0)]),
             "largest_gap_off_72_degrees_at_density_1": _off_pentagon(collapsed),
+            **_with_a_bias(lab),
         },
         {"trained loss": float(census.loss[census.best(0)])},
         {"pentagon": geometry},
     )
 
 
-def _without_delay(lab: Lab, density: float) -> superposition.Census:
+def _with_a_bias(lab: Lab) -> dict[str, float]:
+    """The best networks with a bias, by losses without samples, beside the best pentagon of all."""
+    least, length, offset = _best_pentagon(FEW)
+    sparse, inputs, bias = _best_biased(lab, FEW)
+    dense, spread, _ = _best_biased(lab, DENSE)
+    return {
+        "loss_with_bias": sparse,
+        "loss_with_bias_over_least": sparse / least,
+        "mean_norm_with_bias": float(np.linalg.norm(inputs, axis=0).mean()),
+        "mean_norm_with_bias_minus_best": float(np.linalg.norm(inputs, axis=0).mean()) - length,
+        "mean_bias": float(bias.mean()),
+        "mean_bias_minus_best": float(bias.mean()) - offset,
+        "largest_gap_off_72_degrees_with_bias": _off_pentagon(inputs),
+        "loss_with_bias_at_density_1": dense,
+        "own_projections_with_bias_at_density_1": float((spread**2).sum()),
+    }
+
+
+def _best_biased(lab: Lab, density: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """The network of least loss, which is a mean over its outputs: the loss, its directions and its bias."""
+    census = _without_delay(lab, density, bias=True)
+    everyone = [
+        (np.asarray(census.inputs, float)[..., i], np.asarray(census.bias, float)[:, i]) for i in census.places(0)
+    ]
+
+    def lost(inputs: np.ndarray, bias: np.ndarray) -> float:
+        # features with gates of their own add up as ages do; the own one is the one that is due
+        rows = [
+            superposition.rectified_loss(row, i, density, bias=b)
+            for i, (row, b) in enumerate(zip(inputs.T @ inputs, bias, strict=True))
+        ]
+        return float(np.mean(rows)) / (density / 3)
+
+    losses = [lost(*one) for one in everyone]
+    best = int(np.argmin(losses))
+    return losses[best], *everyone[best]
+
+
+def _best_pentagon(density: float) -> tuple[float, float, float]:
+    """The least loss over all lengths and biases of a pentagon, with both."""
+    turn = np.cos(2 * np.pi * np.arange(FEATURES) / FEATURES)
+
+    def lost(x: np.ndarray) -> float:
+        return superposition.rectified_loss(x[0] ** 2 * turn, 0, density, bias=x[1]) / (density / 3)
+
+    found = scipy.optimize.minimize(lost, (1.0, -0.1), method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-9})
+    return float(found.fun), float(found.x[0]), float(found.x[1])
+
+
+def _without_delay(lab: Lab, density: float, *, bias: bool = False) -> superposition.Census:
     """Five features in two units, trained at one density."""
-    how, words = lab.settings.plane, "pentagon" if density < 1 else "pentagon, dense"
+    how, words = lab.settings.plane, ("pentagon" if density < 1 else "pentagon, dense") + (", biased" if bias else "")
     population = superposition.random_population(
-        2, delays=(0,), seeds=how.seeds, features=FEATURES, key=rc.stream(lab.key, "pentagon")
+        2, delays=(0,), seeds=how.seeds, features=FEATURES, bias=bias, key=rc.stream(lab.key, "pentagon")
     )
     task = superposition.recall_loss(density, steps=1, trials=how.trials, features=FEATURES)
     return trained(lab, words, population, task, how.steps)

@@ -25,17 +25,20 @@ RESPONSE = np.array([-2.1, 0.4, 0.9, -0.3, 0.05, -0.6])
 
 
 @pytest.mark.parametrize("values", [(1.0,), (0.3, -0.7)])
-@pytest.mark.parametrize("density", [0.1, 0.8])
-def test_of_a_few_levels_it_is_the_mean_over_all_windows(values, density):
-    x, chance = every_sequence(6, 1, density, values)
-    # a window is written with its youngest input first
-    exact = chance @ (x[:, 2, 0] - np.maximum(x[:, :, 0] @ RESPONSE, 0)) ** 2
-    errors = [
-        abs(rectified_loss(RESPONSE, 2, density, amplitude=Levels(values), points=points) - exact)
-        for points in (1024, 4096)
-    ]
+@pytest.mark.parametrize(("density", "memory", "bias"), [(0.1, 0.0, 0.3), (0.8, 0.0, -0.2), (0.3, 0.6, 0.0)])
+def test_of_a_few_levels_it_is_the_mean_over_all_windows(values, density, memory, bias):
+    x, _ = every_sequence(6, 1, density, values)
+    # a window is written with its youngest input first; a gate that lasts is a Markov chain either way in time
+    x, there = x[:, :, 0], (x[:, :, 0] != 0).astype(int)
+    change = (1 - memory) * np.array([[-density, density], [1 - density, density - 1]]) + np.eye(2)
+    chance = np.array([1 - density, density])[there[:, 0]] * change[there[:, :-1], there[:, 1:]].prod(1)
+    chance = chance / float(len(values)) ** there.sum(1)
+    z = x @ RESPONSE + bias
+    exact = chance @ (x[:, 2] - np.maximum(z, 0)) ** 2
+    options = {"amplitude": Levels(values), "memory": memory, "bias": bias}
+    errors = [abs(rectified_loss(RESPONSE, 2, density, points=points, **options) - exact) for points in (1024, 4096)]
     step = np.abs(RESPONSE).sum() * np.ptp([0.0, *values]) / 4096
-    near = chance @ (np.abs(x[:, :, 0] @ RESPONSE) < 6 * step)
+    near = chance @ (np.abs(z) < 6 * step)
     # sharing an amount between two points adds at most a quarter of the square of the step to the variance of each of
     # six ages; where the sum is that near to the bend, it also moves what is read out, by at most half a step an age
     assert errors[1] < 6 * step**2 / 4 + near * 6 * step / 2
@@ -166,7 +169,7 @@ def test_losses_that_change_places_more_than_once_are_refused():
 
 def test_what_is_no_response_is_refused():
     for response, points, message in (
-        (np.append(RESPONSE, np.nan), 4096, "`response` must be finite"),
+        (np.append(RESPONSE, np.nan), 4096, "`response` and `bias` must be finite"),
         (RESPONSE, 16, "`points` must be at least 32 for 6 ages; got 16"),
     ):
         with pytest.raises(InputError, match=message):

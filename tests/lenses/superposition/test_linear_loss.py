@@ -29,6 +29,12 @@ def test_four_terms_add_up_to_the_mean_over_all_sequences(steps, d, delay, densi
     statistics = sparse(density, d, amplitude=Levels(values))
     # sums of at most 10⁴ products of numbers of order 1 to 10
     np.testing.assert_allclose(expected_loss(a, statistics, delay, importance=importance), exact, rtol=1e-12)
+    bias = jnp.linspace(0.2, -0.3, d)
+    shifted = chance @ square_errors(x, run(weights, x) + np.asarray(bias), delay, np.asarray(importance))
+    # the same
+    np.testing.assert_allclose(
+        expected_loss(a, statistics, delay, importance=importance, bias=bias), shifted, rtol=1e-12
+    )
     for convention in ("square", "benefit"):
         terms = loss_terms(a, statistics, delay, importance=importance, convention=convention)
         # the same

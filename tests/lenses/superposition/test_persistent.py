@@ -76,5 +76,5 @@ def test_the_best_readout_leaves_no_slope():
 def test_what_is_no_memory_is_refused():
     with pytest.raises(InputError, match=r"`memory` must lie between -1 and 1; got 1\.0"):
         autoregressive(1.0)
-    with pytest.raises(InputError, match="`memory` of a gate must be at least 0"):
+    with pytest.raises(InputError, match=r"`memory` of a gate must lie in \[0, 1\); got -0\.1"):
         persistent_gates(0.3, -0.1)

@@ -42,12 +42,14 @@ expected = eqx.filter_jit(lambda loss, population: loss(population))
 
 
 def some(
-    kind: Any, *, features: int = 1, tied: bool = True, size: int = 2, delays=(1, 3), seeds: int = 2
+    kind: Any, *, features: int = 1, tied: bool = True, size: int = 2, delays=(1, 3), seeds: int = 2, bias: bool = False
 ) -> Population:
     made = random_population(
-        size, delays=delays, seeds=seeds, features=features, kind=kind, tied=tied, gain=0.6, key=rc.key(1)
+        size, delays=delays, seeds=seeds, features=features, kind=kind, tied=tied, gain=0.6, bias=bias, key=rc.key(1)
     )
-    return rc.cast(made, float)
+    made = rc.cast(made, float)
+    values = 0.3 * np.random.default_rng(0).normal(size=(features, len(made)))
+    return eqx.tree_at(lambda p: p.bias, made, jnp.asarray(values)) if bias else made
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("ssm", True), ("nonlinear", True), ("tanh", False)])
@@ -81,7 +83,7 @@ def test_products_of_large_matrices_are_those_of_small_ones_written_out():
     ("kind", "tied", "stationary"), [("ssm", False, False), ("ssm", True, True), ("nonlinear", True, False)]
 )
 def test_the_loss_of_a_sample_is_that_of_every_network_run_on_it(kind, tied, stationary, getkey):
-    population, steps, trials, p = some(kind, features=2, tied=tied), 6, 5, 0.4
+    population, steps, trials, p = some(kind, features=2, tied=tied, bias=True), 6, 5, 0.1
     importance, key = np.array([1.0, 0.25]), getkey()
     loss = recall_loss(
         p, steps=steps, trials=trials, stationary=stationary, features=2, importance=jnp.asarray(importance)
@@ -92,13 +94,17 @@ def test_the_loss_of_a_sample_is_that_of_every_network_run_on_it(kind, tied, sta
     hidden, seen = FUNCTIONS[kind]
     chance, silence = 1 - (1 - p) ** (2 * steps), p / 3 * importance.sum()
     for i in range(len(population)):
-        k, outputs = int(population.delay[i]), run(population.weights(i), x, hidden, seen)
+        k, bias = int(population.delay[i]), np.asarray(population.bias)[:, i]
+        outputs = run(population.weights(i), x, hidden, lambda z, bias=bias: seen(z + bias))
         y = np.zeros_like(x)
         y[:, k:] = x[:, : steps - k]
         weighted = (importance * (y - outputs) ** 2).sum(2)
         total = weighted[:, -1].mean() if stationary else weighted.sum(1).mean() / (steps - k)
+        # a trial without a feature, which is never drawn
+        empty = importance @ seen(bias) ** 2 * (1 if stationary else steps / (steps - k))
         # the same sums of at most sixty products
-        assert float(found.loss[i]) == pytest.approx(chance * total / silence, rel=1e-11)
+        wanted = (chance * total + (1 - chance) * empty) / silence
+        assert float(found.loss[i]) == pytest.approx(wanted, rel=1e-11)
     assert (np.asarray(found.power) >= 0).all()
 
 
@@ -133,7 +139,7 @@ def test_at_a_density_of_one_every_gate_is_open(getkey):
 
 
 def test_the_expected_loss_is_that_of_every_network_by_itself():
-    population, statistics = some("linear", features=2, tied=False), sparse(0.3, 2, shared_gate=True)
+    population, statistics = some("linear", features=2, tied=False, bias=True), sparse(0.3, 2, shared_gate=True)
     importance = jnp.asarray([1.0, 0.5])
     finite = expected_recall(statistics, steps=9, stationary=False, importance=importance)
     endless = expected_recall(statistics, steps=400, stationary=True, importance=importance)
@@ -142,11 +148,12 @@ def test_the_expected_loss_is_that_of_every_network_by_itself():
         zip(*(eqx.filter_jit(loss)(population) for loss in (finite, endless)), strict=True)
     ):
         weights, k = population.weights(i), int(population.delay[i])
-        exact = expected_loss(projections(weights, 9), statistics, k, importance=importance) / ((9 - k) * silence)
+        options: Any = {"importance": importance, "bias": population.bias[:, i]}
+        exact = expected_loss(projections(weights, 9), statistics, k, **options) / ((9 - k) * silence)
         # sums over nine ages; and over 400, of which the last is 1e-20 of the first
         assert float(one) == pytest.approx(float(exact), rel=1e-11)
         assert float(other) == pytest.approx(
-            float(stationary_loss(weights, statistics, k, importance=importance)) / silence, rel=1e-9
+            float(stationary_loss(weights, statistics, k, **options)) / silence, rel=1e-9
         )
 
 
@@ -176,13 +183,14 @@ def test_no_network_touches_the_loss_of_another(getkey):
 
 
 def test_seeds_start_alike_at_every_delay_and_whatever_the_others_are():
-    few, many = (random_population(2, delays=d, seeds=s, key=rc.key(0)) for d, s in (((3,), 2), ((1, 3), 4)))
+    few, many = (random_population(2, delays=d, seeds=s, bias=True, key=rc.key(0)) for d, s in (((3,), 2), ((1, 3), 4)))
     np.testing.assert_array_equal(few.recurrent, many.take([4, 5]).recurrent)
     np.testing.assert_array_equal(few.recurrent, many.take([0, 1]).recurrent)
     assert many.delay.tolist() == [1] * 4 + [3] * 4
     both = few.joined(many)
     assert (len(both), both.longest, both.features) == (10, 3, 1)
     np.testing.assert_array_equal(both.take([3]).inputs, many.take([1]).inputs)
+    np.testing.assert_array_equal(both.take([3, 4]).network(1).readout.bias, [0.0])  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -216,6 +224,7 @@ def test_memory_is_bounded_by_the_number_of_networks_at_once(kind):
         (lambda: random_population(2, delays=(), key=rc.key(0)), "`delays` must hold one or more"),
         (lambda: random_population(2, delays=(-1,), key=rc.key(0)), "`delay` must be a whole number"),
         (lambda: some("ssm").joined(some("linear")), "one kind and size"),
+        (lambda: some("ssm").joined(some("ssm", bias=True)), "all biased or none"),
         (lambda: some("ssm").weights(9), r"`index` must lie in \[-4, 4\)"),
     ],
 )

@@ -24,6 +24,7 @@ from recurvature.lenses.superposition.running import BLOCK, Course, Matrices, sq
 RELU = lambda z: np.maximum(z, 0)  # noqa: E731
 FUNCTIONS = {"nonlinear": (RELU, RELU), "ssm": (lambda h: h, RELU)}
 CUES, DELAYS = (1, 2), (0, 1, 3)
+BIAS = np.array([[0.1, -0.2]])
 SQUARE = jnp.ones((2, 2, 1))
 PULL = np.array([1.0, -2.0, 0.5])
 
@@ -46,23 +47,26 @@ def plainly(weights: Matrices, course: Course, hidden, seen) -> jax.Array:
     total = jnp.zeros(3)
     for i in range(3):
         recurrent, inputs, readout = (part[..., i] for part in (weights.recurrent, weights.inputs, weights.readout))
+        bias = jnp.zeros(len(readout)) if weights.bias is None else weights.bias[:, 0, i]
         h = jnp.zeros((course.inputs.shape[1], len(recurrent)))
         for t, u in enumerate(course.inputs):
             h = u @ inputs.T + hidden(h) @ recurrent.T
             k, weight = DELAYS[i], course.weight[0, i]
             due = course.inputs[t - k] if t >= k else jnp.zeros_like(u)
-            error = ((seen(h @ readout.T) - due[:, : len(readout)]) ** 2 @ course.importance).sum()
+            error = ((seen(h @ readout.T + bias[None]) - due[:, : len(readout)]) ** 2 @ course.importance).sum()
             counts = float(not course.last or t == len(course.inputs) - 1)
             total = total.at[i].add(counts * weight * error)
     return total @ PULL
 
 
-@pytest.mark.parametrize(("hidden", "seen", "last"), [("relu", "relu", False), ("tanh", "identity", True)])
-def test_the_slopes_of_networks_that_are_run_are_those_of_a_plain_loop(hidden, seen, last):
+@pytest.mark.parametrize(
+    ("hidden", "seen", "last", "bias"), [("relu", "relu", False, True), ("tanh", "identity", True, False)]
+)
+def test_the_slopes_of_networks_that_are_run_are_those_of_a_plain_loop(hidden, seen, last, bias):
     # a block is not filled
     rng, trials = np.random.default_rng(0), BLOCK + 5
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape))  # noqa: E731
-    weights = Matrices(draw(2, 2, 3), draw(2, 3, 3), draw(2, 2, 3))
+    weights = Matrices(draw(2, 2, 3), draw(2, 3, 3), draw(2, 2, 3), draw(2, 1, 3) if bias else None)
     delay, weight = jnp.asarray([DELAYS], jnp.int32), jnp.asarray([[1.0, 0.5, 2.0]])
     course = Course(draw(5, trials, 3), delay, weight, jnp.asarray([1.0, 0.25]), hidden, seen, last)
     value, found = slopes(weights, course)
@@ -76,9 +80,14 @@ def test_the_slopes_of_networks_that_are_run_are_those_of_a_plain_loop(hidden, s
 
 def cued(kind, size: int = 2) -> Population:
     made = random_population(
-        size, delays=(CUES[-1],), cues=2, seeds=2, features=1, kind=kind, tied=False, gain=0.7, key=rc.key(3)
+        size, delays=(CUES[-1],), cues=2, seeds=2, features=1, kind=kind, tied=False, gain=0.7, bias=True, key=rc.key(3)
     )
-    return rc.cast(made, float)
+    return eqx.tree_at(lambda p: p.bias, rc.cast(made, float), jnp.asarray(BIAS))
+
+
+def answers(population: Population, place: int, x: np.ndarray, hidden, seen) -> np.ndarray:
+    """What one of the networks gives out."""
+    return run(population.weights(place), x, hidden, lambda z: seen(z + BIAS[:, place]))
 
 
 def test_cued_delays_cost_what_all_sequences_under_all_cues_do(getkey):
@@ -92,10 +101,10 @@ def test_cued_delays_cost_what_all_sequences_under_all_cues_do(getkey):
         )
         found = np.stack([np.asarray(judge(loss, population, getkey()).loss) for _ in range(12)])
         for i in range(len(population)):
-            exact, network = 0.0, population.weights(i)
+            exact = 0.0
             for place, delay in enumerate(CUES):
                 cue = np.broadcast_to(np.eye(2)[place], (len(x), steps, 2))
-                outputs = run(network, np.concatenate([x, cue], axis=2), hidden, seen)
+                outputs = answers(population, i, np.concatenate([x, cue], axis=2), hidden, seen)
                 due = np.concatenate([np.zeros((len(x), delay, 1)), x[:, : steps - delay]], axis=1)
                 error = ((outputs - due) ** 2).sum((1, 2))
                 exact += chance @ error / (steps - delay) / (density * np.mean(np.square(levels))) / len(CUES)
@@ -116,7 +125,7 @@ def test_cued_networks_answer_the_trials_of_the_task(getkey):
     loss = recall_loss(0.4, steps=steps, trials=2**12, stationary=False, delays=CUES)
     found = np.stack([np.asarray(judge(loss, population, getkey()).loss) for _ in range(8)])
     for i in range(len(population)):
-        outputs = run(population.weights(i), x, *FUNCTIONS["nonlinear"])
+        outputs = answers(population, i, x, *FUNCTIONS["nonlinear"])
         each = ((outputs - y) ** 2).sum((1, 2)) / silence
         error = np.hypot(each.std() / np.sqrt(len(each)), found[:, i].std(ddof=1) / np.sqrt(8))
         # delays are balanced among trials; four standard errors of the difference
@@ -129,6 +138,7 @@ def test_a_census_and_a_diagram_take_cued_networks():
     cells = {p: census(population, loss(p), key=rc.key(0), repeats=2) for p in (0.2, 0.5)}
     assert cells[0.2].stored.shape == (1, 2)
     assert (cells[0.2].population.features, cells[0.2].population.cues) == (1, 2)
+    np.testing.assert_array_equal(cells[0.2].population.bias, BIAS)
     diagram = phase_diagram(cells)
     assert diagram.delay.tolist() == [CUES[-1]]
     # a linear recurrence responds to a feature in the same way under every cue

@@ -46,6 +46,8 @@ from recurvature.lenses.superposition.phases import phase_diagram as phase_diagr
 from recurvature.lenses.superposition.population import Population as Population
 from recurvature.lenses.superposition.population import pulse_responses as pulse_responses
 from recurvature.lenses.superposition.population import random_population as random_population
+from recurvature.lenses.superposition.products import ProductDirections as ProductDirections
+from recurvature.lenses.superposition.products import product_directions as product_directions
 from recurvature.lenses.superposition.recall_loss import ExpectedLoss as ExpectedLoss
 from recurvature.lenses.superposition.recall_loss import RecallLoss as RecallLoss
 from recurvature.lenses.superposition.recall_loss import expected_recall as expected_recall
@@ -58,6 +60,7 @@ from recurvature.lenses.superposition.rectified import order_one as order_one
 from recurvature.lenses.superposition.rectified import order_two as order_two
 from recurvature.lenses.superposition.rectified import sampled_loss as sampled_loss
 from recurvature.lenses.superposition.rectified import sparse_polynomial as sparse_polynomial
+from recurvature.lenses.superposition.responses import ByHistory as ByHistory
 from recurvature.lenses.superposition.responses import FeatureDirections as FeatureDirections
 from recurvature.lenses.superposition.responses import feature_directions as feature_directions
 from recurvature.lenses.superposition.responses import past_inputs as past_inputs

@@ -53,6 +53,7 @@ class Census(AbstractResult):
     readout: Float[Values, "o i seed"]
     kind: str
     tied: bool
+    bias: Float[Values, "o seed"] | None = None
     statuses: tuple[str, ...] = STATUS
 
     @property
@@ -70,7 +71,8 @@ class Census(AbstractResult):
         """The networks."""
         readout = None if self.tied else jnp.asarray(self.readout)
         arrays = (jnp.asarray(self.recurrent), jnp.asarray(self.inputs), readout)
-        return Population(*arrays, np.asarray(self.delay), cast(Kind, self.kind))
+        bias = None if self.bias is None else jnp.asarray(self.bias)
+        return Population(*arrays, np.asarray(self.delay), cast(Kind, self.kind), bias)
 
     def places(self, delay: int) -> Int[np.ndarray, " k"]:
         """Where the networks of one delay are."""
@@ -134,6 +136,7 @@ def census(population: Population, loss: RecallLoss | ExpectedLoss, *, key: PRNG
         readout=readout,
         kind=population.kind,
         tied=population.readout is None,
+        bias=None if population.bias is None else np.asarray(population.bias),
         **packing,
     )
 

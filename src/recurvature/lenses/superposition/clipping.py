@@ -12,8 +12,8 @@ from recurvature._errors import InputError
 from recurvature._keys import PRNGKey
 from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.superposition.rectified import sampled_loss
-from recurvature.lenses.superposition.statistics import AbstractAmplitude, Uniform, gated, some_feature
+from recurvature.lenses.superposition.rectified import drawn, sampled_loss
+from recurvature.lenses.superposition.statistics import AbstractAmplitude, Uniform
 from recurvature.systems.base import Network
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
 from recurvature.systems.simulate import simulate
@@ -52,10 +52,7 @@ def clipping(
     trials: int = 4096,
     key: PRNGKey,
 ) -> Clipping:
-    """Clip rate and linearity gap in k-delay recall, from sampled trials that hold at least one feature.
-
-    The network must be silent without input. Raises `InputError` on readouts that do not rectify.
-    """
+    """Clip rate and linearity gap in k-delay recall, from sampled trials. Raises `InputError` on other readouts."""
     readout = network.readout
     if not isinstance(readout, ActivatedReadout) or readout.phi != "relu":
         raise InputError("`network` needs an ActivatedReadout with a relu: any other readout clips nothing.")
@@ -68,14 +65,16 @@ def clipping(
         "trials": trials,
     }
     clipped, linear = (sampled_loss(net, importance=importance, key=key, **options) for net in (network, plain))
-    below = np.asarray(_below(plain, key, (trials, steps), jnp.asarray(density), amplitude or Uniform()), float)
-    chance = float(some_feature(density, steps * network.system.input_size))
+    d, dtype = network.system.input_size, float_dtype(network)
+    x = drawn(key, (trials, steps * d), jnp.asarray(density), amplitude or Uniform(), dtype).reshape(trials, steps, d)
+    below, unasked = (np.asarray(_below(plain, each), float) for each in (x, jnp.zeros((1, steps, d), dtype)))
+    chance = 1 - clipped.empty
     gap = linear.loss / clipped.loss if clipped.loss > 0 else float("nan")
     # of a quotient of two means over the same trials, to first order
-    one, other = np.asarray(linear.errors), np.asarray(clipped.errors)
-    apart = np.std(one / one.mean() - other / other.mean(), ddof=1) if clipped.loss > 0 else float("nan")
+    one, other = (chance * np.asarray(part.errors) for part in (linear, clipped))
+    apart = np.std(one / linear.loss - other / clipped.loss, ddof=1) if clipped.loss > 0 else float("nan")
     return Clipping(
-        rate=chance * below.mean(0),
+        rate=chance * below.mean(0) + clipped.empty * unasked[0],
         rate_error=chance * below.std(0, ddof=1) / math.sqrt(trials),
         loss=clipped.normalised,
         linear_loss=linear.normalised,
@@ -86,11 +85,7 @@ def clipping(
 
 
 @eqx.filter_jit
-def _below(
-    plain: Network, key: PRNGKey, shape: tuple[int, int], density: Float[Array, ""], amplitude: AbstractAmplitude
-) -> Float[Array, "trial o"]:
+def _below(plain: Network, x: Float[Array, "trial time d"]) -> Float[Array, "trial o"]:
     """The share of the steps of each trial at which the outputs are negative."""
-    trials, steps = shape
-    x = gated(key, (trials, steps * plain.system.input_size), density, amplitude, float_dtype(plain))
-    outputs = jnp.asarray(simulate(plain, x.reshape(trials, steps, -1)).outputs)
+    outputs = jnp.asarray(simulate(plain, x).outputs)
     return (outputs < 0).mean(1, dtype=outputs.dtype)

@@ -5,11 +5,11 @@ is read out is a convolution of as many one-dimensional distributions as there a
 """
 
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
 from recurvature._errors import InputError, NumericalError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
@@ -21,6 +21,7 @@ from recurvature.lenses.superposition.statistics import (
     Uniform,
     amplitude_with_moments,
     check_density,
+    check_memory,
 )
 from recurvature.tasks.recall import SUPERPOSITION
 
@@ -34,33 +35,39 @@ def rectified_loss(
     density: float,
     *,
     amplitude: AbstractAmplitude | None = None,
+    bias: float = 0.0,
+    memory: float = 0.0,
     points: int = 4096,
 ) -> float:
-    r"""The loss per step of endless recall of one feature under a relu readout, $E(x_{t-k}-[\sum_sa_sx_{t-s}]_+)^2$.
+    r"""The loss per step of endless recall of one feature under a relu, $E(x_{t-k}-[b+\sum_sa_sx_{t-s}]_+)^2$.
 
     `response` holds $a_s$ of ages 0 on; older ages count as 0. The distribution of the sum is convolved on `points`
     points, and the error falls with their square (docs eq. S.72, S.73). `amplitude` is `Uniform()` from 0 to 1 unless
-    given, or any `Uniform` or `Levels`.
+    given, or any `Uniform` or `Levels`. `bias` is b. With `memory`, the correlation of the gate from step to step,
+    features come in bursts, as those of `persistent_gates` do (docs eq. S.82).
+
+    Without memory it does not matter what is an age and what another feature with a gate of its own: a list of the
+    projections on one output, whichever they are, will do.
     """
     a, u = np.asarray(response, float), amplitude_with_moments(amplitude)
     check_shape("response", a, (None,))
     check_delay(delay, len(a))
     check_density(density)
+    check_memory(memory)
     check_count(points=points)
-    if not np.isfinite(a).all():
-        raise InputError("`response` must be finite.")
+    if not np.isfinite([*a, bias]).all():
+        raise InputError("`response` and `bias` must be finite.")
     # the grid has room for the steps at its ends, one for each age, and for as many in between
     if points < 4 * (len(a) + 2):
         raise InputError(f"`points` must be at least {4 * (len(a) + 2)} for {len(a)} ages; got {points}.")
     values, chances = amplitude_nodes(u)
-    others = np.delete(a, delay)
     # all that can ever be positive together: who falls below its negative is silent, by how much does not matter
-    floor = -np.outer(a, _ends(u)).max(1, initial=0).sum()
-    grid, mass = _distribution(others[others != 0], density, u, points, floor)
-    # open with the values of the amplitude, or closed
-    x, chance = np.append(values, 0.0), np.append(density * chances, 1 - density)
-    seen = np.maximum(a[delay] * x[:, None] + grid, 0)
-    return float(chance @ (x**2 - 2 * x * (seen @ mass) + seen**2 @ mass))
+    floor = -np.outer(a, _ends(u)).max(1, initial=0).sum() - max(bias, 0.0)
+    grid, (closed, mass) = _others(a, delay, density, memory, u, points, floor)
+    seen = np.maximum(a[delay] * values[:, None] + grid + bias, 0)
+    due = chances @ (values**2 - 2 * values * (seen @ mass) + seen**2 @ mass)
+    unasked = np.maximum(grid + bias, 0) ** 2 @ closed
+    return float(density * due + (1 - density) * unasked)
 
 
 def amplitude_nodes(u: AbstractAmplitude) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"]]:
@@ -82,23 +89,44 @@ def _ends(u: AbstractAmplitude) -> Float[np.ndarray, " end"]:
     return np.asarray(u.values if isinstance(u, Levels) else (u.low, u.high) if isinstance(u, Uniform) else (), float)
 
 
-def _distribution(
-    a: Float[np.ndarray, " age"], density: float, u: AbstractAmplitude, points: int, floor: float
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Points, 0 among them, and the chances of the sum of all ages, none of which is taken below `floor`."""
-    ends = np.maximum(np.outer(a, np.append(_ends(u), 0.0)), floor)
+def _others(
+    a: Float[np.ndarray, " age"],
+    delay: int,
+    density: float,
+    memory: float,
+    u: AbstractAmplitude,
+    points: int,
+    floor: float,
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, "gate point"]]:
+    """Points, 0 among them, and the chances of the sum of all ages but the one that is due, given its gate.
+
+    The gate is closed in row 0 and open in row 1. No age is taken below `floor`.
+    """
+    others = np.delete(a, delay)
+    ends = np.maximum(np.outer(others, np.append(_ends(u), 0.0)), floor)
     low, high = ends.min(1, initial=0).sum(), ends.max(1, initial=0).sum()
-    step = max(high - low, 1e-12) / (points - 2 * len(a) - 4)
-    grid = step * (np.arange(points) - np.ceil(-low / step) - len(a) - 1)
+    step = max(high - low, 1e-12) / (points - 2 * len(a) - 2)
+    grid = step * (np.arange(points) - np.ceil(-low / step) - len(a))
     # where the points of this grid are on one that starts with 0 and wraps around, as transforms want it
     order = np.round(grid / step).astype(int) % points
-    spread = np.ones(points // 2 + 1, complex)
-    if len(a):
-        alone = np.empty((len(a), points))
-        alone[:, order] = _alone(grid, a[:, None], u, step, floor)
-        spread = np.prod(1 - density + density * np.fft.rfft(alone, axis=1), axis=0)
-    mass = np.fft.irfft(spread, points)
-    return grid, mass[order]
+    alone, there = np.zeros((len(others), points)), others != 0
+    alone[:, 0] = ~there
+    alone[np.ix_(there, order)] = _alone(grid, others[there, None], u, step, floor)
+    each = np.fft.rfft(alone, axis=1)
+    both = _beside(each[:delay][::-1], density, memory) * _beside(each[delay:], density, memory)
+    return grid, np.fft.irfft(both, points, axis=1)[:, order]
+
+
+def _beside(
+    each: Complex[np.ndarray, "age frequency"], density: float, memory: float
+) -> Complex[np.ndarray, "gate frequency"]:
+    """Transforms of what comes together of some ages, the nearest first, given the gate before them (docs eq. S.82)."""
+    change = (1 - memory) * np.array([density, 1 - density])
+    together = np.ones((2, each.shape[1]), complex)
+    for one in each[::-1]:
+        closed, open_ = together[0], one * together[1]
+        together = np.stack([closed + change[0] * (open_ - closed), open_ + change[1] * (closed - open_)])
+    return together
 
 
 def _alone(
@@ -141,6 +169,7 @@ class SpiralOptimum(AbstractResult):
     delay: int
     density: float
     branch: str
+    memory: float = 0.0
 
     @property
     def regime(self) -> int:
@@ -164,6 +193,7 @@ def spiral_optimum(
     *,
     start: SpiralOptimum | None = None,
     amplitude: AbstractAmplitude | None = None,
+    memory: float = 0.0,
     ages: int = 40,
     points: int = 4096,
 ) -> SpiralOptimum:
@@ -186,7 +216,8 @@ def spiral_optimum(
     silence = density * u.square
 
     def lost(free: Float[np.ndarray, " parameter"]) -> float:
-        return rectified_loss(_spiral(free, delay, ages), delay, density, amplitude=u, points=points) / silence
+        response = _spiral(free, delay, ages)
+        return rectified_loss(response, delay, density, amplitude=u, memory=memory, points=points) / silence
 
     # the logit of the modulus keeps it below 1; one unit of every number is a change of the same order
     free = np.array([np.log(begin[0] / (1 - begin[0])), np.deg2rad(begin[1]), begin[2], begin[3]])
@@ -199,7 +230,9 @@ def spiral_optimum(
         raise NumericalError(
             f"no descent converged for `delay` {delay}, `density` {density}, `branch` {branch}.", found
         )
-    return _summary(found.x, float(found.fun), delay, density, branch, ages)
+    return _summary(
+        found.x, _spiral(found.x, delay, ages), float(found.fun), delay, density=density, branch=branch, memory=memory
+    )
 
 
 def _spiral(free: Float[np.ndarray, " parameter"], delay: int, ages: int) -> Float[np.ndarray, " age"]:
@@ -209,9 +242,8 @@ def _spiral(free: Float[np.ndarray, " parameter"], delay: int, ages: int) -> Flo
 
 
 def _summary(
-    free: Float[np.ndarray, " parameter"], loss: float, delay: int, density: float, branch: str, ages: int
+    free: Float[np.ndarray, " parameter"], a: Float[np.ndarray, " age"], loss: float, delay: int, **asked: Any
 ) -> SpiralOptimum:
-    a = _spiral(free, delay, ages)
     return SpiralOptimum(
         response=a,
         loss=loss,
@@ -219,6 +251,5 @@ def _summary(
         k_theta=float(np.rad2deg(free[1])),
         order_parameter=float(silent_share(a[:, None], delay)[0]),
         delay=delay,
-        density=density,
-        branch=branch,
+        **asked,
     )

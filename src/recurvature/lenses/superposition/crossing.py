@@ -39,6 +39,8 @@ class Crossing(AbstractResult):
     scanned: Float[Values, " density"]
     excess: Float[Values, " density"]
     delay: int
+    memory: float = 0.0
+    """Of the gate, from step to step."""
 
 
 def crossing(
@@ -48,11 +50,13 @@ def crossing(
     scan: int = 9,
     tolerance: float = 1e-3,
     amplitude: AbstractAmplitude | None = None,
+    memory: float = 0.0,
     ages: int = 40,
     points: int = 2048,
 ) -> Crossing:
     """The density of the transition between dense and sparse packing of two units, from the losses of both branches.
 
+    With `memory` features come in bursts (`rectified_loss`).
     Both are looked for afresh at `scan` densities `between` two, on a quarter of the `points`; from the two densities
     where their losses change places they are followed to the crossing. Raises `NumericalError` where they change places
     nowhere or more than once.
@@ -65,7 +69,7 @@ def crossing(
     check_density(high)
     if scan < 2:
         raise InputError(f"`scan` must be at least 2, the ends of `between`; got {scan}.")
-    options: dict[str, Any] = {"amplitude": amplitude, "ages": ages}
+    options: dict[str, Any] = {"amplitude": amplitude, "memory": memory, "ages": ages}
     densities = np.geomspace(low, high, scan)
     coarse = max(points // 4, 4 * (ages + 2))
     pairs = [_looked_for(delay, float(density), points=coarse, **options) for density in densities]
@@ -84,7 +88,8 @@ def crossing(
     apart(float(scipy.optimize.brentq(apart, densities[left], densities[right], xtol=tolerance)))
     both = [one for one in last.values() if one is not None]
     rows = {name: np.array([getattr(one, name) for one in both]) for name in _OF_BRANCHES}
-    return Crossing(density=both[0].density, tolerance=tolerance, scanned=densities, excess=excess, delay=delay, **rows)
+    rows |= {"scanned": densities, "excess": excess}
+    return Crossing(density=both[0].density, tolerance=tolerance, delay=delay, memory=memory, **rows)
 
 
 _OF_BRANCHES = ("loss", "modulus", "k_theta", "order_parameter")

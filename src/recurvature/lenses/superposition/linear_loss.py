@@ -77,24 +77,33 @@ def expected_loss(
     target: Target,
     *,
     importance: float | Float[Array, " o"] = 1.0,
+    bias: Float[Array, " o"] | None = None,
 ) -> Float[Array, ""]:
     r"""$E\sum_{t\le T}\sum_iI_i(y_{t,i} - \hat y_{t,i})^2$ of independent steps, T = ages (docs eq. S.5).
 
     With $D_s = A_s - \tau_s$ it is
-    $\sum_s(T-s)\,\mathrm{tr}(I D_s\Sigma D_s^\top) + \sum_t\lVert I^{1/2}\sum_{s<t}D_sm\rVert^2$.
-    Differentiable in the projections; `target` is a delay or an impulse response (age, output, feature).
+    $\sum_s(T-s)\,\mathrm{tr}(I D_s\Sigma D_s^\top) + \sum_t\lVert I^{1/2}(b + \sum_{s<t}D_sm)\rVert^2$.
+    Differentiable in the projections; `target` is a delay or an impulse response (age, output, feature), `bias` b.
     """
     wanted, statistics = impulse_target(target, projections.shape, projections.dtype), _like(statistics, projections)
     weight = importances(importance, projections.shape[1], projections.dtype)
-    return _second_order(projections - wanted, statistics, weight)
+    return _second_order(projections - wanted, statistics, weight, offsets(bias, weight))
+
+
+def offsets(bias: Float[Any, " o"] | None, weight: Float[Array, " o"]) -> Float[Array, " o"]:
+    """A bias for each output that has a `weight`, 0 unless given."""
+    if bias is None:
+        return jnp.zeros_like(weight)
+    check_shape("bias", bias, weight.shape)
+    return jnp.asarray(bias, weight.dtype)
 
 
 @eqx.filter_jit
 def _second_order(
-    difference: Float[Array, "age o d"], statistics: Statistics, weight: Float[Array, " o"]
+    difference: Float[Array, "age o d"], statistics: Statistics, weight: Float[Array, " o"], bias: Float[Array, " o"]
 ) -> Float[Array, ""]:
     spread = jnp.einsum("sod,de,soe->so", difference, statistics.covariance, difference)
-    drift = jnp.cumsum(difference @ statistics.mean, axis=0) ** 2
+    drift = (jnp.cumsum(difference @ statistics.mean, axis=0) + bias[None]) ** 2
     return (_counts(difference) @ spread + drift.sum(0)) @ weight
 
 

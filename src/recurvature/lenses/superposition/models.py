@@ -50,12 +50,12 @@ def tied(
     return Weights(recurrent, inputs, directions(recurrent, inputs, delay + 1, phi=phi)[delay].T)
 
 
-def recall_network(weights: Weights, *, kind: Kind = "linear") -> Network:
-    r"""The network $h_t = W_xx_t + W_h\sigma_h(h_{t-1})$, $\hat y_t = \sigma_y(W_y^\top h_t)$, $h_0 = 0$.
+def recall_network(weights: Weights, *, kind: Kind = "linear", bias: Float[Array, " o"] | None = None) -> Network:
+    r"""The network $h_t = W_xx_t + W_h\sigma_h(h_{t-1})$, $\hat y_t = \sigma_y(W_y^\top h_t + b)$, $h_0 = 0$.
 
     Docs eq. S.1. The state is the pre-activation, and it is the state that is read out. `kind` is `linear` (both
     activations the identity), `ssm` ($\sigma_y$ relu), `nonlinear` (both relu) or `tanh` ($\sigma_h$ tanh,
-    $\sigma_y$ the identity).
+    $\sigma_y$ the identity). `bias` is b, by default none.
     """
     check_choice("kind", kind, PHI)
     hidden, seen = PHI[kind]
@@ -63,8 +63,8 @@ def recall_network(weights: Weights, *, kind: Kind = "linear") -> Network:
         system: LinearMap | PreactivationMap = LinearMap(Dense(weights.recurrent), weights.inputs)
     else:
         system = PreactivationMap(Dense(weights.recurrent), weights.inputs, hidden)
-    plain = LinearReadout(weights.readout)
-    readout = plain if seen == "identity" else ActivatedReadout(weights.readout, phi=seen)
+    plain = LinearReadout(weights.readout, bias)
+    readout = plain if seen == "identity" else ActivatedReadout(weights.readout, bias, phi=seen)
     return Network(system, readout, jnp.zeros(len(weights.inputs), weights.inputs.dtype))
 
 

@@ -18,6 +18,7 @@ from recurvature.lenses.superposition.statistics import (
     Statistics,
     amplitude_with_moments,
     check_density,
+    check_memory,
     importances,
 )
 
@@ -63,12 +64,11 @@ def persistent_gates(
 
     A gate is open with chance p = `density`, and its correlation from step to step is `memory`: a burst lasts
     $1/((1-p)(1-\varphi))$ steps on average. A memory of 0 gives the independent gates of `sparse`. Amplitudes are
-    `Uniform()` unless given. Raises `InputError` on a memory below 0.
+    `Uniform()` unless given. Raises `InputError` on a memory that is not in [0, 1).
     """
     check_density(density)
     check_count(features=features)
-    if not memory >= 0:
-        raise InputError(f"`memory` of a gate must be at least 0; got {memory!r}.")
+    check_memory(memory)
     u, unit = amplitude_with_moments(amplitude), jnp.eye(features)
     variance = u.square - u.mean**2
     slow = density * (1 - density) * u.mean**2

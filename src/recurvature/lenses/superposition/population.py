@@ -5,6 +5,7 @@ every operation on the entries of small matrices runs over networks that lie nex
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -29,13 +30,15 @@ class Population(eqx.Module):
     r"""Networks of one `kind` (docs eq. S.1): $W_h$, $W_x$, $W_y^\top$ and the delay of each, networks last.
 
     Without a `readout` it is tied, $W_y = W_k$ (docs eq. S.3), and gradients flow through it. Inputs beyond those that
-    a `readout` gives out are cues of the delay; `delay` is then the longest.
+    a `readout` gives out are cues of the delay; `delay` is then the longest. A `bias` is added to what is read out,
+    before the activation.
     """
 
     recurrent: Float[Array, "n n seed"]
     inputs: Float[Array, "n d seed"]
     readout: Float[Array, "o n seed"] | None
     delay: Int[Array, " seed"]
+    bias: Float[Array, "o seed"] | None
     kind: Kind = eqx.field(static=True)
     longest: int = eqx.field(static=True)
     """No delay is longer than this."""
@@ -47,6 +50,7 @@ class Population(eqx.Module):
         readout: Float[Array, "o n seed"] | None,
         delay: Int[Values, " seed"],
         kind: Kind,
+        bias: Float[Array, "o seed"] | None = None,
     ):
         check_choice("kind", kind, PHI)
         check_shape("recurrent", recurrent, (None, None, None))
@@ -62,8 +66,10 @@ class Population(eqx.Module):
                 )
         for each in np.unique(delay):
             check_delay(int(each))
-        self.recurrent, self.inputs, self.readout = recurrent, inputs, readout
+        self.recurrent, self.inputs, self.readout, self.bias = recurrent, inputs, readout, bias
         self.delay, self.kind, self.longest = jnp.asarray(delay, jnp.int32), kind, int(np.max(delay))
+        if bias is not None:
+            check_shape("bias", bias, (self.features, seeds))
 
     def __len__(self) -> int:
         """The number of networks."""
@@ -90,7 +96,7 @@ class Population(eqx.Module):
         return PHI[self.kind][1]
 
     def weights(self, index: int) -> Weights:
-        """The matrices of one network, a tied readout written out."""
+        """The matrices of one network, a tied readout written out; not its bias."""
         if not -len(self) <= index < len(self):
             raise InputError(f"`index` must lie in [-{len(self)}, {len(self)}); got {index}.")
         recurrent, inputs = self.recurrent[..., index], self.inputs[..., index]
@@ -99,24 +105,32 @@ class Population(eqx.Module):
         return write_tied(recurrent, inputs, delay=int(self.delay[index]), phi=self.hidden)
 
     def network(self, index: int) -> Network:
-        """One network."""
-        return recall_network(self.weights(index), kind=self.kind)
+        """One network, with its bias."""
+        bias = None if self.bias is None else self.bias[:, index]
+        return recall_network(self.weights(index), kind=self.kind, bias=bias)
 
     def take(self, index: Sequence[int] | Int[Values, " k"]) -> "Population":
         """Some of the networks, by their places."""
         index = np.asarray(index)
-        readout = None if self.readout is None else self.readout[..., index]
+        readout, bias = (None if part is None else part[..., index] for part in (self.readout, self.bias))
         arrays = (self.recurrent[..., index], self.inputs[..., index], readout)
-        return Population(*arrays, self.delay[index], self.kind)
+        return Population(*arrays, self.delay[index], self.kind, bias)
 
     def joined(self, *others: "Population") -> "Population":
         """All networks of populations of one kind and size as one. Raises `InputError` where they do not fit."""
         everyone = (self, *others)
-        if len({(p.kind, p.inputs.shape[:2], p.features, p.readout is None) for p in everyone}) > 1:
-            raise InputError("only populations of one kind and size, all tied or none, can be joined.")
-        along = lambda name: jnp.concatenate([getattr(p, name) for p in everyone], axis=-1)  # noqa: E731
-        readout = None if self.readout is None else along("readout")
-        return Population(along("recurrent"), along("inputs"), readout, along("delay"), self.kind)
+        alike = {(p.kind, p.inputs.shape[:2], p.features, p.readout is None, p.bias is None) for p in everyone}
+        if len(alike) > 1:
+            raise InputError(
+                "only populations of one kind and size can be joined, all tied or none, all biased or none."
+            )
+
+        def along(name: str) -> Any:
+            parts = [getattr(p, name) for p in everyone]
+            return None if parts[0] is None else jnp.concatenate(parts, axis=-1)
+
+        arrays = (along("recurrent"), along("inputs"), along("readout"), along("delay"))
+        return Population(*arrays, self.kind, along("bias"))
 
 
 def random_population(
@@ -129,12 +143,13 @@ def random_population(
     tied: bool = True,
     gain: float = 0.8,
     cues: int = 0,
+    bias: bool = False,
     key: PRNGKey,
 ) -> Population:
     r"""`seeds` random networks for every one of `delays`, delay by delay, in float32, ready to train.
 
     $W_h\sim\mathcal N(0, g^2/n)$, $W_x$ and an untied $W_y\sim\mathcal N(0, g^2)$ with g = `gain`. A seed starts from
-    the same weights at every delay, and whatever the other seeds and delays are.
+    the same weights at every delay, and whatever the other seeds and delays are. A `bias` starts at 0.
 
     With `cues` there are as many further inputs, which tell the delay of a trial (`recall_loss`): those networks have
     one entry of `delays`, the longest, and an untied readout. Raises `InputError` where it is tied.
@@ -158,7 +173,8 @@ def random_population(
     each = jax.vmap(draw, out_axes=-1)(jnp.arange(seeds, dtype=jnp.int32))
     recurrent, inputs, readout = (jnp.tile(part, (1, 1, len(delays))) for part in each)
     which = np.repeat(np.asarray(delays, np.int32), seeds)
-    return Population(recurrent, inputs, None if tied else readout, which, kind)
+    start = jnp.zeros((features, len(which)), jnp.float32) if bias else None
+    return Population(recurrent, inputs, None if tied else readout, which, kind, start)
 
 
 def product(

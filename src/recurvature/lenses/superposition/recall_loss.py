@@ -71,7 +71,7 @@ class RecallLoss(eqx.Module):
     def sample(self, population: Population, key: PRNGKey) -> Sample:
         """Loss and power of every network on one sample; for use inside a compiled program.
 
-        Where networks are run, power has no gradient.
+        Where networks are run, power has no gradient but that of a bias.
         """
         check_delay(max(population.longest, *self.delays, 0), self.steps)
         _check_features(population, self.importance, self.delays)
@@ -81,13 +81,37 @@ class RecallLoss(eqx.Module):
         if not self.stationary:
             # a trial has as many steps with a target as it has beyond the delay; a window has one
             weight = weight / (self.steps - delay).astype(x.dtype)
+        found = self._found(population, x, delay, weight)
+        unasked = self._unasked(population, delay)
+        return Sample(found.loss + unasked, found.power + unasked)
+
+    def _found(
+        self,
+        population: Population,
+        x: Float[Array, "trial time d"],
+        delay: Int[Array, "row column"],
+        weight: Float[Array, "row_ column_"],
+    ) -> Sample:
+        """What the trials at hand say."""
         if population.hidden == "identity":
             return self._by_responses(population, x, delay, weight)
         readout = readouts(population, pulses(population, population.longest + 1))
         in_time, importance = jnp.moveaxis(x[:, ::-1], 1, 0), self.importance.astype(x.dtype)
         course = Course(in_time, delay, weight, importance, population.hidden, population.seen, self.stationary)
-        sums = squares(Matrices(population.recurrent, population.inputs, readout), course)
+        bias = None if population.bias is None else population.bias[:, None]
+        sums = squares(Matrices(population.recurrent, population.inputs, readout, bias), course)
         return Sample(sums.error, sums.power)
+
+    def _unasked(self, population: Population, delay: Int[Array, "row column"]) -> Float[Array, "..."]:
+        """What a bias reads out of trials without a feature, which are not drawn (docs eq. S.81); 0 without one."""
+        bias = population.bias
+        # with cues, such trials are among those that are run
+        if bias is None or self.delays:
+            return jnp.zeros((), population.inputs.dtype)
+        outputs = activation(population.seen)(bias)
+        empty = ((1 - self._some(population.features)) / self.silence).astype(bias.dtype)
+        steps = 1 if self.stationary else self.steps / (self.steps - delay[0]).astype(bias.dtype)
+        return empty * steps * (self.importance.astype(bias.dtype) @ outputs**2)
 
     def _some(self, features: int) -> Float[Array, ""]:
         """The chance that there is a feature in a trial."""
@@ -223,7 +247,8 @@ def _read(population: Population, x: Float[Array, "window age d"]) -> Float[Arra
     directions = pulses(population, ages)
     responses = product(readouts(population, directions)[None], directions)
     by_input = jnp.swapaxes(responses, 1, 2).reshape(ages * inputs, population.features * seeds)
-    return (x.reshape(windows, ages * inputs) @ by_input).reshape(windows, population.features, seeds)
+    read = (x.reshape(windows, ages * inputs) @ by_input).reshape(windows, population.features, seeds)
+    return read if population.bias is None else read + population.bias[None]
 
 
 class ExpectedLoss(eqx.Module):
@@ -252,7 +277,8 @@ class ExpectedLoss(eqx.Module):
             a.astype(dtype) for a in (self.statistics.mean, self.statistics.covariance, self.importance)
         )
         spread = jnp.einsum("aids,de,aies->ais", off, covariance, off)
-        drift = jnp.cumsum(jnp.einsum("aids,d->ais", off, mean), axis=0) ** 2
+        drift = jnp.cumsum(jnp.einsum("aids,d->ais", off, mean), axis=0)
+        drift = (drift if population.bias is None else drift + population.bias[None]) ** 2
         # in a trial age a counts in T - a steps, and there are T - k steps with a target
         count = np.ones(self.steps) if self.stationary else self.steps - np.arange(self.steps)
         squares = jnp.einsum("a,ais->is", jnp.asarray(count, dtype), spread)

@@ -122,7 +122,7 @@ def _errors_of(
 
 
 class SampledLoss(AbstractResult):
-    """An expected loss from sampled trials that hold at least one feature, and its standard error (docs eq. S.19)."""
+    """An expected loss from sampled trials, all of which hold a feature, and its standard error (docs eq. S.19)."""
 
     citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
 
@@ -134,6 +134,8 @@ class SampledLoss(AbstractResult):
     """The losses of the sampled trials, each of which holds a feature."""
     empty: float
     """The chance of a trial without features."""
+    unasked: float
+    """The loss of such a trial: 0 where a network is silent without input."""
 
 
 def sampled_loss(
@@ -147,29 +149,27 @@ def sampled_loss(
     trials: int = 4096,
     key: PRNGKey,
 ) -> SampledLoss:
-    r"""The expected loss of k-delay recall of any network that is silent without input, from sampled trials.
+    r"""The expected loss of k-delay recall of any network, from sampled trials.
 
-    Trials without a feature cost nothing and are not drawn: the loss is the mean over trials with at least one feature
-    times the chance of those, $1-(1-p)^{Td}$. Exact in expectation, at any density.
-
-    Raises `InputError` where the network does not stay silent without input.
+    Trials without a feature are all alike, and one of them is run: the loss is the mean over trials with at least one
+    feature times the chance of those, $1-(1-p)^{Td}$, and that of the empty one for the rest. Exact in expectation.
     """
     check_count(steps=steps, trials=trials)
     check_delay(delay, steps)
     check_density(density)
     d, u = network.system.input_size, amplitude_with_moments(amplitude)
     weight = importances(importance, network.readout.output_size, float_dtype(network))
-    if float(_errors_of(network, jnp.zeros((1, steps, d), weight.dtype), delay, weight)[0]) != 0:
-        raise InputError("`network` gives outputs without any input, so empty trials cannot be left out of the sample.")
-    x = _gated(key, (trials, steps * d), jnp.asarray(density, weight.dtype), u).reshape(trials, steps, d)
+    x = drawn(key, (trials, steps * d), jnp.asarray(density), u, weight.dtype).reshape(trials, steps, d)
     errors = np.asarray(_errors_of(network, x, delay, weight), float)
     chance = float(some_feature(density, steps * d))
-    loss, error = chance * errors.mean(), chance * errors.std(ddof=1) / math.sqrt(trials)
+    unasked = float(_errors_of(network, jnp.zeros((1, steps, d), weight.dtype), delay, weight)[0])
+    loss = float(chance * errors.mean()) + (1 - chance) * unasked
+    error = float(chance * errors.std(ddof=1)) / math.sqrt(trials)
     silence = (steps - delay) * density * u.square * float(weight.sum())
-    return SampledLoss(float(loss), float(error), float(loss / silence), errors, 1 - chance)
+    return SampledLoss(loss, error, loss / silence, errors, 1 - chance, unasked)
 
 
-_gated = eqx.filter_jit(lambda key, shape, density, u: gated(key, shape, density, u, density.dtype))
+drawn = eqx.filter_jit(gated)
 
 
 def order_one(

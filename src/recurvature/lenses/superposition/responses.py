@@ -128,7 +128,7 @@ def feature_directions(
         raise InputError(f"`amplitudes` must be finite numbers other than 0; got {amplitudes}.")
     features, dtype = network.system.input_size, float_dtype(network)
     check_count(ages=ages)
-    step, shape = _duration(network, dt), (ages, features)
+    step, shape = duration(network, dt), (ages, features)
     manifold = cast(past_inputs(features, ages, dt=step), dtype)
     if around is not None:
         check_shape("around", around, (None, ages, features))
@@ -152,7 +152,8 @@ def feature_directions(
     )
 
 
-def _duration(network: Network, dt: float | None) -> float:
+def duration(network: Network, dt: float | None) -> float:
+    """How long one input lasts: the step of a map, `dt` for a flow."""
     if isinstance(network.system, AbstractMap):
         if dt is not None and dt != network.system.dt:
             raise InputError(f"`dt` of a map is its step, {network.system.dt}; got {dt}. Leave it out.")
@@ -169,23 +170,26 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def _tangents(network: Network, manifold: PulsedInputs, theta: Float[Array, "b m"]) -> tuple[Pair, Pair]:
     """Value (b, n) and tangents (m, b, n) of the last state, and the same of the outputs."""
-    rows, seen = (np.asarray(part) for part in _last_rows(network, manifold, theta))
+    rows, seen = (np.asarray(part) for part in last_rows(network, manifold, theta))
     return (rows[0], rows[1:]), (seen[0], seen[1:])
 
 
 @eqx.filter_jit
-def _last_rows(network: Network, manifold: PulsedInputs, theta: Float[Array, "b m"]) -> tuple[Rows, Seen]:
+def last_rows(
+    network: Network, manifold: PulsedInputs, theta: Float[Array, "b m"], *, order: int = 1
+) -> tuple[Rows, Seen]:
+    """The last state with its derivatives in all past inputs, and the outputs with theirs (`systems.tangent`)."""
     system, m = network.system, theta.shape[1]
-    start, end = start_rows(network.x0, theta, 1), manifold.windows[-1][1]
+    start, end = start_rows(network.x0, theta, order), manifold.windows[-1][1]
     last = lambda frame: frame.rows  # noqa: E731
     if isinstance(system, AbstractFlow):
         times = jnp.asarray([end], theta.dtype)
-        rows = propagate_flow(system, manifold, theta, start, times, last)[0][-1]
+        rows = propagate_flow(system, manifold, theta, start, times, last, order=order)[0][-1]
     else:
         assert isinstance(system, AbstractMap)
         times = jnp.asarray(step_times(manifold, system.dt, len(manifold.windows) + 1), theta.dtype)
-        rows = propagate(system, manifold, theta, start, times, last)[-1]
-    return rows, lift(network.outputs, m, 1, rows)
+        rows = propagate(system, manifold, theta, start, times, last, order=order)[-1]
+    return rows, lift(network.outputs, m, order, rows)
 
 
 class _Pulse(NamedTuple):

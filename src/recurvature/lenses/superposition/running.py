@@ -21,11 +21,12 @@ BLOCK = 32
 
 
 class Matrices(eqx.Module):
-    r"""$W_h$, $W_x$ and $W_y^\top$ of all networks, networks last."""
+    r"""$W_h$, $W_x$, $W_y^\top$ and perhaps a bias of what is read out, of all networks, networks last."""
 
     recurrent: Float[Array, "n n seed"]
     inputs: Float[Array, "n d seed"]
     readout: Float[Array, "o n seed"]
+    bias: Float[Array, "o 1 seed"] | None = None
 
 
 class Course(eqx.Module):
@@ -55,7 +56,7 @@ class Sums(eqx.Module):
 def squares(weights: Matrices, course: Course) -> Sums:
     """The sums for every network. The gradient is that of `error`; `power` has none.
 
-    The activation of the recurrence must be 0 at 0. Trials are filled up with silent ones to whole blocks.
+    The activation of the recurrence must be 0 at 0. Trials are filled up to whole blocks with some that do not count.
     """
     return jax.lax.scan(lambda sums, block: (_add(sums, _there(weights, block)[0]), None), *_over(weights, course))[0]
 
@@ -86,15 +87,19 @@ def _over(weights: Matrices, course: Course) -> tuple[Sums, Course]:
     size = min(BLOCK, trials)
     count = -(-trials // size)
 
-    def rows(values: Array) -> Array:
-        if len(values) == 1:
-            return jnp.broadcast_to(values, (count, *values.shape))
-        return _filled(values, size * count - trials).reshape(count, size, -1)
+    more = size * count - trials
 
-    by_trial = _filled(jnp.swapaxes(course.inputs, 0, 1), size * count - trials)
+    def rows(values: Array, one_for_all: bool) -> Array:
+        if len(values) == 1 and one_for_all:
+            return jnp.broadcast_to(values, (count, *values.shape))
+        each = jnp.broadcast_to(values, (trials, values.shape[1]))
+        return _filled(each, more).reshape(count, size, -1)
+
+    by_trial = _filled(jnp.swapaxes(course.inputs, 0, 1), more)
     inputs = jnp.swapaxes(by_trial.reshape(count, size, steps, features), 1, 2)
     importance = jnp.broadcast_to(course.importance, (count, *course.importance.shape))
-    parts = (inputs, rows(course.delay), rows(course.weight), importance)
+    # what fills the last block has a weight of its own, 0: a bias may read out of a silent trial what is not there
+    parts = (inputs, rows(course.delay, True), rows(course.weight, not more), importance)
     nothing = jnp.zeros(weights.recurrent.shape[-1], weights.recurrent.dtype)
     return Sums(nothing, nothing), Course(*parts, course.hidden, course.seen, course.last)
 
@@ -114,6 +119,7 @@ def _there(weights: Matrices, block: Course) -> tuple[Sums, Float[Array, "..."],
         (h, sums), (t, u) = now, at
         h = product(weights.inputs, _for_all(u, seeds)) + product(weights.recurrent, phi(h))
         z = product(weights.readout, h)
+        z = z if weights.bias is None else z + weights.bias
         outputs = seen(z)
         counts = (t == steps - 1).astype(z.dtype) if block.last else jnp.ones((), z.dtype)
         slope = counts * weight * (outputs - due(t))
@@ -151,7 +157,8 @@ def _back(
         (later, total), (h, slope, u) = now, at
         own = _slope(phi, h) * product(recurrent, later) + product(readout, slope)
         more = (_outer(later, phi(h)), _outer(own, _for_all(u, seeds)), _outer(slope, h))
-        return (own, _add(total, Matrices(*more))), None
+        bias = None if weights.bias is None else slope.sum(1, keepdims=True)
+        return (own, _add(total, Matrices(*more, bias))), None
 
     start = (jnp.zeros_like(states[0]), jax.tree.map(jnp.zeros_like, weights))
     return jax.lax.scan(body, start, (states, slopes, block.inputs), reverse=True)[0][1]

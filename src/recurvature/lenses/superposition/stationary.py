@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature._precision import cast
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.superposition.linear_loss import Target, impulse_target
+from recurvature.lenses.superposition.linear_loss import Target, impulse_target, offsets
 from recurvature.lenses.superposition.models import Weights, check_delay, directions
 from recurvature.lenses.superposition.statistics import Statistics, importances
 
@@ -60,9 +60,14 @@ def state_moments(weights: Weights, statistics: Statistics) -> tuple[Float[Array
 
 
 def stationary_loss(
-    weights: Weights, statistics: Statistics, target: Target, *, importance: float | Float[Array, " o"] = 1.0
+    weights: Weights,
+    statistics: Statistics,
+    target: Target,
+    *,
+    importance: float | Float[Array, " o"] = 1.0,
+    bias: Float[Array, " o"] | None = None,
 ) -> Float[Array, ""]:
-    r"""The expected loss per step as $T\to\infty$ (docs eq. S.10); differentiable in the weights.
+    r"""The expected loss per step as $T\to\infty$ (docs eq. S.10); differentiable in the weights and the `bias`.
 
     `target` is a delay, or the impulse response (age, output, feature) that is wanted, 0 at all older ages (docs eq.
     S.66). Finite trials cost $TL_\infty + c + O(T\rho^T)$. Raises `InputError` unless the spectral radius is below 1;
@@ -73,7 +78,8 @@ def stationary_loss(
     outputs, (_, features) = weights.readout.shape[0], weights.inputs.shape
     wanted = wanted_response(target, outputs, features, weights.inputs.dtype)
     weight = importances(importance, outputs, weights.inputs.dtype)
-    return _stationary_loss(weights, cast(statistics, weights.inputs.dtype), wanted, weight)
+    statistics = cast(statistics, weights.inputs.dtype)
+    return _stationary_loss(weights, statistics, wanted, weight, offsets(bias, weight))
 
 
 def wanted_response(target: Target, outputs: int, features: int, dtype: Any) -> Float[Array, "age o d"]:
@@ -87,7 +93,11 @@ def wanted_response(target: Target, outputs: int, features: int, dtype: Any) -> 
 
 @eqx.filter_jit
 def _stationary_loss(
-    weights: Weights, statistics: Statistics, wanted: Float[Array, "age o d"], weight: Float[Array, " o"]
+    weights: Weights,
+    statistics: Statistics,
+    wanted: Float[Array, "age o d"],
+    weight: Float[Array, " o"],
+    bias: Float[Array, " o"],
 ) -> Float[Array, ""]:
     w = directions(weights.recurrent, weights.inputs, wanted.shape[0])
     mean, covariance = state_moments(weights, statistics)
@@ -95,7 +105,7 @@ def _stationary_loss(
     asked = jnp.einsum("sod,de,soe->o", wanted, sigma, wanted)
     crossed = jnp.einsum("on,snd,de,soe->o", readout, w, sigma, wanted)
     spread = asked - 2 * crossed + jnp.einsum("on,nm,om->o", readout, covariance, readout)
-    offset = wanted.sum(0) @ statistics.mean - readout @ mean
+    offset = wanted.sum(0) @ statistics.mean - readout @ mean - bias
     return (spread + offset**2) @ weight
 
 

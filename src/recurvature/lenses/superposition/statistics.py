@@ -153,6 +153,12 @@ def check_density(density: float) -> None:
         raise InputError(f"`density` must lie in (0, 1]; got {density!r}.")
 
 
+def check_memory(memory: float) -> None:
+    """Raise unless `memory` is a correlation of a gate from step to step."""
+    if not 0 <= memory < 1:
+        raise InputError(f"`memory` of a gate must lie in [0, 1); got {memory!r}. Independent gates have 0.")
+
+
 def importances(importance: float | Float[Array, " o"], outputs: int, dtype: Any = float) -> Float[Array, " o"]:
     """A weight for each output, from one number or one for each. Raises `InputError` on any below 0."""
     values = np.asarray(importance, float)
