@@ -1,16 +1,19 @@
 """The figures of the suite by name, and what can be asked of anything drawn."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+import pytest
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, Tick
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 import recurvature as rc
+from recurvature.figures.style import FULL
 
 figures = rc.figures
 
@@ -78,6 +81,8 @@ class Seen(NamedTuple):
     """What a reader sees of a drawn figure."""
 
     page: Bbox
+    width: float
+    """Inches."""
     labels: list[str]
     texts: list[tuple[str, Bbox]]
     ticks: list[list[tuple[float, float]]]
@@ -96,12 +101,35 @@ class Seen(NamedTuple):
         return [spans for spans in self.ticks if any(a[1] > b[0] for a, b in itertools.pairwise(spans))]
 
 
-def look_at(figure: Figure) -> Seen:
-    """What a reader sees of a figure that has been drawn."""
+def look_at(drawn: Any) -> Seen:
+    """Draw what a function gave back, and say what a reader sees of it."""
+    figure = figure_of(drawn)
+    FigureCanvasAgg(figure).draw()
     texts = [(str(text), text.get_window_extent()) for text in visible_texts(figure)]
     ticks = []
     for ax in figure.get_axes():
         for axis, along in ((ax.xaxis, "x"), (ax.yaxis, "y")):
             boxes = [text.get_window_extent() for text in labels_along(axis)]
             ticks.append(sorted((getattr(box, f"{along}0"), getattr(box, f"{along}1")) for box in boxes))
-    return Seen(figure.bbox.frozen(), labels_of(figure), texts, ticks)
+    return Seen(figure.bbox.frozen(), float(figure.get_size_inches()[0]), labels_of(figure), texts, ticks)
+
+
+def readable(
+    drawings: Mapping[str, tuple[Callable[[], Any], str]], *, upright: Collection[str] = ()
+) -> Callable[[str], None]:
+    """A test of each drawing: one of its labels holds what is said, and all can be read on a page.
+
+    In drawings that are `upright`, names stand under their columns and keep apart where their boxes do not.
+    """
+
+    @pytest.mark.parametrize("name", drawings)
+    def test(name: str) -> None:
+        draw, label = drawings[name]
+        seen = look_at(draw())
+        assert any(label in one for one in seen.labels), seen.labels
+        # a figure wider than a page would be shrunk until its letters are too small
+        assert seen.width <= FULL
+        assert not seen.outside, seen.outside
+        assert name in upright or not seen.touching, seen.touching
+
+    return test

@@ -16,6 +16,7 @@ class Packed(NamedTuple):
     sparse: superposition.Geometry
     several: superposition.Geometry
     recorded: superposition.Geometry
+    directions: superposition.FeatureDirections
     terms: list[superposition.LossTerms]
 
 
@@ -25,6 +26,25 @@ def spiral(radius: float, degrees: float, delay: int) -> superposition.Weights:
     older = np.linalg.matrix_power(recurrent, delay)[:, :1]
     return superposition.Weights(
         jnp.asarray(recurrent), jnp.asarray([[1.0], [0.0]]), jnp.asarray(older.T / (older**2).sum())
+    )
+
+
+def directions_of(geometry: superposition.Geometry) -> superposition.FeatureDirections:
+    """What a linear recurrence answers to its past, about rest."""
+    a, w = np.asarray(geometry.projection), np.asarray(geometry.direction)
+    shape = (len(w), w.shape[2])
+    return superposition.FeatureDirections(
+        age=np.asarray(geometry.age),
+        direction=w,
+        projection=a,
+        spread=np.zeros(shape),
+        amplitude=np.ones(1),
+        homogeneity=np.zeros((1, *shape)),
+        pulse=a[None],
+        additivity=np.zeros(1),
+        histories=a[None],
+        dt=1.0,
+        dtype="float64",
     )
 
 
@@ -44,5 +64,6 @@ def packed() -> Packed:
         sparse=superposition.geometry(spiral(0.48, 85, 3), 3),
         several=several,
         recorded=superposition.geometry_of(several.projection, several.direction, 2),
+        directions=directions_of(several),
         terms=terms,
     )

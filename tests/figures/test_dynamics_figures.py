@@ -6,15 +6,13 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from tests.figures.drawing import Seen, figure_of, look_at
+from tests.figures.drawing import figure_of, readable
 
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.dynamics import LyapunovSpectrum
 from recurvature.figures.dynamics.branches import _stretches, across
 from recurvature.figures.dynamics.marks import POINTS, SPECIALS
-from recurvature.figures.style import FULL
 from recurvature.systems import FunctionFlow, LeakyCurrent, LowRank
 
 figures, dynamics = rc.figures, rc.dynamics
@@ -63,22 +61,7 @@ DRAWN = {
     "spectra": (lambda: figures.eigenvalues(branches()), "imaginary part (1/τ)"),
     "exponents": (lambda: figures.lyapunov(SPECTRUM), "1/τ, or 1/step"),
 }
-
-
-@functools.cache
-def seen(name: str) -> Seen:
-    figure = figure_of(DRAWN[name][0]())
-    FigureCanvasAgg(figure).draw()
-    # a figure wider than a page would be shrunk until its letters are too small
-    assert figure.get_size_inches()[0] <= FULL
-    return look_at(figure)
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_figures_are_readable_and_have_units(name: str) -> None:
-    assert any(DRAWN[name][1] in label for label in seen(name).labels), seen(name).labels
-    assert not seen(name).outside
-    assert not seen(name).touching
+test_figures_are_readable_and_have_units = readable(DRAWN)
 
 
 def marked(ax, style) -> np.ndarray:

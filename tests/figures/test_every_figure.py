@@ -18,16 +18,13 @@ from recurvature._errors import InputError
 ALL = WARPING | PLANAR
 
 
-def drawn(name: str, case: Case) -> Figure:
-    figure = figure_of(ALL[name](case))
-    FigureCanvasAgg(figure).draw()
-    return figure
-
-
 @functools.cache
 def seen(name: str, case: str) -> Seen:
-    """Each figure of each case is drawn once for all that is asked of it."""
-    return look_at(drawn(name, all_cases()[case]))
+    """Each figure of each case is drawn once for all that is asked of it, and leaves the settings as they were."""
+    before = dict(mpl.rcParams)
+    found = look_at(ALL[name](all_cases()[case]))
+    assert dict(mpl.rcParams) == before
+    return found
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -93,11 +90,8 @@ def test_tick_labels_keep_apart(case: str, name: str) -> None:
     assert not seen(name, case).touching
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_drawing_leaves_nothing_behind(name: str, cases: dict[str, Case]) -> None:
-    before = dict(mpl.rcParams)
-    drawn(name, cases["plane"])
-    assert dict(mpl.rcParams) == before
+def test_no_registry_keeps_a_figure_alive() -> None:
+    assert all(seen(name, "plane") for name in ALL)
     assert plt.get_fignums() == []
 
 
@@ -127,11 +121,10 @@ def test_the_look_holds_however_the_picture_is_drawn(cases: dict[str, Case]) -> 
         assert tick.label1.get_fontfamily() == [rc.figures.style.FAMILY]
 
 
-def test_figures_fit_a_column_or_a_page(cases: dict[str, Case]) -> None:
+def test_figures_fit_a_column_or_a_page() -> None:
     for name in ALL:
-        width = figure_of(ALL[name](cases["torus"])).get_size_inches()[0]
         # the overview stands alone on a page of documentation
-        assert width <= (7.2 if name == "overview" else 7.0), name
+        assert seen(name, "torus").width <= (7.2 if name == "overview" else 7.0), name
 
 
 def test_drawing_on_what_is_given(cases: dict[str, Case]) -> None:

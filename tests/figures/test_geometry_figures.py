@@ -1,6 +1,5 @@
 """Figures of curvature, geodesics, shape and comparison: readable, and what is drawn is what the result holds."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from tests.figures import geometry_results as results
-from tests.figures.drawing import Seen, figure_of, look_at
+from tests.figures.drawing import figure_of, readable
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.figures.style import FULL
 from recurvature.figures.warping.maps import signed_norm
 from recurvature.lenses.warping import GEODESIC_STATUS
 from recurvature.lenses.warping.status import NO_INPUT_YET
@@ -55,23 +53,7 @@ DRAWN: dict[str, tuple[Callable[[], Any], str]] = {
         "total curvature (units of 2π)",
     ),
 }
-
-
-@functools.cache
-def seen(name: str) -> Seen:
-    """Each figure is drawn once for all that is asked of it."""
-    figure = figure_of(DRAWN[name][0]())
-    FigureCanvasAgg(figure).draw()
-    # a figure wider than a page would be shrunk until its letters are too small
-    assert figure.get_size_inches()[0] <= FULL
-    return look_at(figure)
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_figures_are_readable_and_have_units(name: str) -> None:
-    assert any(DRAWN[name][1] in label for label in seen(name).labels), seen(name).labels
-    assert not seen(name).outside
-    assert not seen(name).touching
+test_figures_are_readable_and_have_units = readable(DRAWN)
 
 
 def legend_of(ax: Axes) -> list[str]:

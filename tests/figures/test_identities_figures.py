@@ -3,18 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tests.figures.drawing import look_at
 
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.identities import IdentityCheck, TwoGeometries
-
-
-def drawn(axes):
-    figure = (axes[0] if isinstance(axes, list) else axes).get_figure()
-    FigureCanvasAgg(figure).draw()
-    return look_at(figure)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +39,7 @@ def pair():
 
 def test_two_geometries_are_drawn_with_their_names_and_bounds(pair):
     axes: Any = rc.figures.one_function_two_geometries(pair)
-    seen = drawn(axes)
+    seen = look_at(axes)
     for label in ("output", "time (τ)", "PC 1 (80 %)", "second metric / first"):
         assert any(label in text for text in seen.labels), seen.labels
     assert not seen.outside
@@ -76,7 +69,7 @@ def test_every_identity_has_its_row_and_says_what_became_of_it():
         reasons=("", "", "dense", ""),
     )
     ax = rc.figures.identity_errors(check)
-    seen = drawn(ax)
+    seen = look_at(ax)
     assert ax.get_yticklabels()[0].get_text() == "past inputs (I.1)"
     assert [text.get_text() for text in ax.texts] == ["not one of this network", "non finite"]
     colours = [line.get_color() for line in ax.lines if line.get_marker() == "o"]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from tests.figures.drawing import Seen, figure_of, look_at
+from tests.figures.drawing import readable
 
 from recurvature import figures
 from recurvature._errors import InputError
@@ -183,21 +182,9 @@ FIGURES: dict[str, Callable[[], Axes | list[Axes]]] = {
 }
 
 
-@functools.cache
-def seen(name: str) -> Seen:
-    figure = figure_of(FIGURES[name]())
-    FigureCanvasAgg(figure).draw()
-    return look_at(figure)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_readable(name: str) -> None:
-    found = seen(name)
-    assert found.labels
-    assert not found.outside
-    if "gram" not in name:
-        # names of a matrix stand upright under their columns
-        assert not found.touching
+test_every_figure_is_readable = readable(
+    {name: (draw, "") for name, draw in FIGURES.items()}, upright=[name for name in FIGURES if "gram" in name]
+)
 
 
 def lines_of(ax: Any) -> dict[str, np.ndarray]:

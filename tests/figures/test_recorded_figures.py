@@ -1,12 +1,10 @@
 """The metric of a recording as pictures: intervals, noise floor, and where the mean activity runs."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from tests.figures.drawing import Seen, figure_of, look_at
+from tests.figures.drawing import look_at
 
 import recurvature as rc
 from recurvature import figures
@@ -38,15 +36,9 @@ def line() -> RecordedMetric:
     return recorded_metric(y, angle[:, :1], coordinates=(ANGLE,), points=8, bin_width=0.1, time_units="s")
 
 
-def drawn(axes: Any) -> Seen:
-    figure = figure_of(axes)
-    FigureCanvasAgg(figure).draw()
-    return look_at(figure)
-
-
 def test_intervals_hold_what_is_drawn_and_the_floor_is_beside_them(plane: RecordedMetric, line: RecordedMetric) -> None:
     panels = figures.recorded_intervals(plane)
-    seen = drawn(panels)
+    seen = look_at(panels)
     assert {"angle (rad)", "speed"} <= set(seen.labels)
     assert any("$G_{11}$, angle" in label and "(activity² / rad²)" in label for label in seen.labels)
     assert not seen.outside
@@ -64,13 +56,13 @@ def test_a_ring_is_drawn_closed_and_a_sheet_with_both_families(plane: RecordedMe
     assert (x[0], y[0]) == (x[-1], y[-1])
     sheet = figures.recorded_sheet(plane)
     assert len(sheet.lines) == 4 + 8
-    assert not drawn(sheet).outside
+    assert not look_at(sheet).outside
 
 
 @pytest.mark.parametrize("name", ["metric_maps", "ellipses", "metric_over_time"])
 def test_figures_of_metrics_take_it(name: str, plane: RecordedMetric, line: RecordedMetric) -> None:
     given = line if name == "metric_over_time" else plane
-    labels = drawn(getattr(rc.figures, name)(given)).labels
+    labels = look_at(getattr(rc.figures, name)(given)).labels
     expected = "time (s)" if name == "metric_over_time" else "all bins"
     assert any(expected in label for label in labels), labels
 
