@@ -26,32 +26,6 @@ def test_importing_loads_neither_jax_nor_anything_heavy() -> None:
     assert not loaded_after("import recurvature; dir(recurvature)") & {"jax", "numpy", "torch", "matplotlib", "xarray"}
 
 
-OPTIONS = """
-import json, jax
-options = lambda: {name: repr(value) for name, value in jax.config.values.items()}
-before = options()
-import recurvature
-for room in recurvature.__all__:
-    getattr(recurvature, room)
-after = options()
-print(json.dumps([len(before), {name: [before[name], after[name]] for name in before if before[name] != after[name]}]))
-"""
-
-
-def test_importing_every_room_changes_no_option_of_jax() -> None:
-    count, changed = json.loads(fresh(OPTIONS))
-    # JAX has more than a hundred options; a handful would mean that this test no longer finds them
-    assert count > 50
-    assert changed == {}
-
-
-def test_enabling_float64_is_seen_by_the_same_comparison() -> None:
-    _, changed = json.loads(
-        fresh(OPTIONS.replace("import recurvature\n", "import recurvature\nrecurvature.enable_float64()\n"))
-    )
-    assert "jax_enable_x64" in changed
-
-
 @pytest.mark.parametrize("name", rc.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(rc, name) is not None
@@ -93,11 +67,28 @@ def test_minimal_install_computes_without_torch_and_matplotlib() -> None:
     assert not loaded_after(program) & {"torch", "matplotlib"}
 
 
-def test_everything_but_the_importer_of_torch_files_works_without_torch() -> None:
-    program = BLOCK.replace("{blocked!r}", "('torch',)") + (
-        "import recurvature as rc\nfor name in rc.__all__: getattr(rc, name)\nimport recurvature.app.cli\n"
-    )
-    assert "torch" not in loaded_after(program)
+EVERYTHING = """
+import json, jax
+options = lambda: {name: repr(value) for name, value in jax.config.values.items()}
+changed = lambda: [name for name, value in options().items() if value != before[name]]
+before = options()
+import recurvature as rc
+for name in rc.__all__:
+    getattr(rc, name)
+import recurvature.app.cli
+imported = changed()
+rc.enable_float64()
+print(json.dumps([len(before), "torch" in sys.modules, imported, changed()]))
+"""
+
+
+def test_every_room_is_there_without_torch_and_changes_no_option_of_jax() -> None:
+    count, torch, by_importing, by_asking = json.loads(fresh(BLOCK.replace("{blocked!r}", "('torch',)") + EVERYTHING))
+    assert not torch
+    # JAX has more than a hundred options; a handful would mean that this test no longer finds them
+    assert count > 50
+    assert by_importing == []
+    assert "jax_enable_x64" in by_asking
 
 
 def test_the_block_does_block() -> None:
