@@ -54,7 +54,16 @@ def slide(title: str = "one", name: str = "input 1") -> live.Slide:
     ticks, values = np.linspace(-SPAN, SPAN, N), np.array([-1.0, 0.0, 1.0])
     x, y = np.meshgrid(ticks, ticks, indexing="ij")
     velocity = np.stack([np.stack([a - x, -2 * y], -1) for a in values])
-    return live.Slide(title, name, values, velocity, np.stack([x] * 3), [[(a, 0.0, "stable")] for a in values])
+    return live.Slide(title, name, values, velocity, np.stack([x] * 3), [[((a, 0.0), "stable")] for a in values])
+
+
+def bistable() -> live.Slide:
+    """One variable with rate κ − κ³ + a: between the points of a fine table it is what it is at them, nearly."""
+    ticks, values = np.linspace(-SPAN, SPAN, 81), np.array([-1.0, 0.0, 1.0])
+    rate = np.stack([ticks - ticks**3 + a for a in values])[..., None]
+    root = 1.3247179572447460  # of 1 + κ − κ³
+    rests = [[((-root,), "stable")], [((k,), "repeller" if k == 0 else "stable") for k in (-1.0, 0.0, 1.0)]]
+    return live.Slide("one", "drive", values, rate, np.stack([ticks] * 3), [*rests, [((root,), "stable")]])
 
 
 def page_of(*blocks: Live) -> str:
@@ -64,7 +73,7 @@ def page_of(*blocks: Live) -> str:
 def figures(still: Picture, title: str = "one") -> tuple[Live, Live]:
     extent = ((-SPAN, SPAN), (-SPAN, SPAN))
     surface = live.sheet(sheet(), ContextDecision().manifold(), still, title)
-    return surface, live.plane([slide(title), slide("two")], extent, still, title=title)
+    return surface, live.flow([slide(title), slide("two")], extent, still, title=title)
 
 
 def test_tables_are_whole_numbers_of_one_size() -> None:
@@ -97,7 +106,7 @@ def test_only_curves_and_surfaces_can_be_turned(still: Picture) -> None:
 def test_a_plane_has_one_grid(still: Picture) -> None:
     other = slide()._replace(velocity=np.zeros((3, N + 1, N + 1, 2)))
     with pytest.raises(InputError, match="share one square grid"):
-        live.plane([slide(), other], ((-1.0, 1.0), (-1.0, 1.0)), still, title="two grids")
+        live.flow([slide(), other], ((-1.0, 1.0), (-1.0, 1.0)), still, title="two grids")
 
 
 def test_a_sheet_that_is_flat_has_a_third_coordinate_of_zero(still: Picture) -> None:
@@ -129,7 +138,7 @@ def test_numbers_that_are_not_finite_leave_the_page_whole(still: Picture) -> Non
     velocity = np.array(slide().velocity)
     velocity[0, 1, 1] = np.inf, np.nan
     surface = live.sheet(sheet(position=position, variance=variance), ContextDecision().manifold(), still, "broken")
-    plane = live.plane([slide()._replace(velocity=velocity)], ((-SPAN, SPAN), (-SPAN, SPAN)), still, title="broken")
+    plane = live.flow([slide()._replace(velocity=velocity)], ((-SPAN, SPAN), (-SPAN, SPAN)), still, title="broken")
     tables = re.findall(r'<script type="application/json">(.*?)</script>', page_of(surface, plane), re.DOTALL)
     seen, flow = map(json.loads, tables)
     assert seen["variance"] == [None, 0.3, 0.1]
@@ -137,7 +146,7 @@ def test_numbers_that_are_not_finite_leave_the_page_whole(still: Picture) -> Non
     assert seen["position"].count(None) == 4
     # what rests at that place is drawn as if it did; the scale is that of the others
     assert flow["slides"][0]["fields"][0][2 * (N + 1) : 2 * (N + 1) + 2] == [0, 0]
-    assert flow["scale"] == pytest.approx(live.plane([slide()], ((-1.0, 1.0),) * 2, still, title="whole").data["scale"])
+    assert flow["scale"] == pytest.approx(live.flow([slide()], ((-1.0, 1.0),) * 2, still, title="whole").data["scale"])
 
 
 def test_a_sheet_that_would_swell_a_page_stays_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +171,19 @@ def test_a_ring_keeps_its_units(still: Picture) -> None:
     )
     (chart,) = live.sheet(ring, manifold, still, "ring").data["coordinates"]
     assert (chart["units"], chart["kind"], chart["periodic"]) == (" rad", "periodic", True)
+
+
+def test_a_line_has_one_axis_and_says_how_far_it_is_off_between_inputs(still: Picture) -> None:
+    line = live.flow([bistable()], ((-SPAN, SPAN),), still, title="line")
+    assert (line.view, line.data["count"], [a["name"] for a in line.data["axes"]]) == ("line", 81, ["κ"])
+    assert line.data["slides"][0]["points"][1] == [[-1, "stable"], [0, "repeller"], [1, "stable"]]
+    # linear in the input: between inputs it is off by nothing
+    assert "off by less than 0.01" in line.caption
+    bent = bistable()._replace(velocity=bistable().velocity ** 2)
+    # of κ − κ³ + a, squared: a² is missed by a quarter of what one step to each side adds to it, 1 of the largest, 49
+    assert "off by about 0.51" in live.flow([bent], ((-SPAN, SPAN),), still, title="line").caption
+    with pytest.raises(InputError, match="share one square grid"):
+        live.flow([bistable()], ((-1.0, 1.0),) * 2, still, title="line")
 
 
 @pytest.fixture
@@ -203,6 +225,12 @@ def drag(driver: Any, view: str, kind: str, x: float, y: float) -> None:
         f"const at = {{clientX: box.left + {x} * box.width, clientY: box.top + {y} * box.height, bubbles: true}};"
         f"canvas.dispatchEvent(new PointerEvent({kind!r}, at))"
     )
+
+
+def range_to(driver: Any, view: str, place: float) -> None:
+    """Set the slider of inputs."""
+    slider = f"const s = document.querySelector('[data-view={view}] input[type=range]');"
+    driver.execute_script(f"{slider} s.value = {place}; s.dispatchEvent(new Event('input'))")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -256,20 +284,59 @@ def test_a_path_in_the_plane_ends_where_the_flow_does(shown: Callable[..., Any])
     assert said(driver, "plane").endswith("to (0, 0), where the output is 0")
     drag(driver, "plane", "click", 0.5, 0.3)
     kept = image(driver, "plane")
-    slider = "const s = document.querySelector('[data-view=plane] input[type=range]');"
-    driver.execute_script(slider + "s.value = 2; s.dispatchEvent(new Event('input'))")
+    range_to(driver, "plane", 2)
     drag(driver, "plane", "pointermove", 0.45, 0.3)
     # the flow under this input ends at (1, 0)
     assert said(driver, "plane").endswith("to (1, 0), where the output is 1")
-    assert len({before, kept, image(driver, "plane")}) == 3
+    views = {before, kept, image(driver, "plane")}
+    # halfway between two tabulated inputs: the flow, the point and the words are those of the mean
+    range_to(driver, "plane", 1.5)
+    drag(driver, "plane", "pointermove", 0.45, 0.3)
+    assert said(driver, "plane").endswith("to (0.5, 0), where the output is 0.5")
+    clock = "return document.querySelector('[data-view=plane] .clock').textContent"
+    assert driver.execute_script(clock) == "input 1 = 0.5, interpolated"
+    assert len({*views, image(driver, "plane")}) == 4
     press(driver, "plane", "Escape")
     press(driver, "plane", "ArrowLeft")
     assert "from (−0.1, 0)" in said(driver, "plane")
 
 
+def test_a_start_on_the_line_is_dragged_and_runs_to_where_it_rests(
+    driver_of: Callable[..., Any], still: Picture, tmp_path: Path
+) -> None:
+    path = tmp_path / "line.html"
+    path.write_text(page_of(live.flow([bistable()], ((-SPAN, SPAN),), still, title=ATTACK)), encoding="utf-8")
+    driver = driver_of(path, 390, "light")
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    views = [image(driver, "line")]
+    drag(driver, "line", "pointerdown", 0.4, 0.3)
+    assert "to −1 in" in said(driver, "line")
+    views.append(image(driver, "line"))
+    drag(driver, "line", "pointermove", 0.8, 0.3)
+    assert "to 1 in" in said(driver, "line")
+    drag(driver, "line", "pointerup", 0.8, 0.3)
+    driver.execute_async_script("setTimeout(arguments[0], 500)")
+    # it is on its way
+    views.append(image(driver, "line"))
+    range_to(driver, "line", 0)
+    assert "to −1.32 in" in said(driver, "line")
+    views.append(image(driver, "line"))
+    # between tables the table of means has its own zeros: 0.5 + κ − κ³ has the root 1.19
+    range_to(driver, "line", 1.5)
+    assert "to 1.19 in" in said(driver, "line")
+    views.append(image(driver, "line"))
+    press(driver, "line", "ArrowLeft")
+    assert "from " in said(driver, "line")
+    views.append(image(driver, "line"))
+    assert len(set(views)) == len(views)
+    assert driver.get_log("browser") == []
+
+
 def test_a_hostile_title_is_an_option_like_any_other(shown: Callable[..., Any]) -> None:
     driver = shown(1280)
-    names = driver.execute_script("return [...document.querySelectorAll('[data-view=plane] option')].map(o => o.text)")
+    names = driver.execute_script(
+        "return [...document.querySelectorAll('[data-view=plane] select option')].map(o => o.text)"
+    )
     assert names == [ATTACK, "two"]
     assert driver.get_log("browser") == []
 

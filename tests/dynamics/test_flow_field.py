@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.dynamics import fixed_points, flow_field, principal_plane
+from recurvature.dynamics import fixed_points, flow_field, flow_line, principal_plane
 from recurvature.systems import FunctionFlow, LeakyCurrent, LowRank
 
 
@@ -73,3 +74,17 @@ def test_misuse_is_named():
         flow_field(SYSTEM, plane=(np.zeros(3), np.ones((2, 3))))
     with pytest.raises(InputError, match="`width`"):
         flow_field(SYSTEM, plane=FLAT, extent=((1.0, -1.0), (0.0, 1.0)))
+
+
+def test_the_line_of_one_variable_is_that_of_its_unit():
+    rng = np.random.default_rng(0)
+    m, n, w = rng.normal(size=(6, 1)), rng.normal(size=(6, 1)), rng.normal(size=(6, 1))
+    flow = LeakyCurrent(LowRank(jnp.asarray(m), jnp.asarray(n)), jnp.asarray(w), jnp.zeros(6))
+    line = flow_line(flow, [0.4], extent=(-2.0, 2.0), points=9)
+    wanted = np.tanh(np.linspace(-2, 2, 9)[:, None] * m[:, 0] + 0.4 * w[:, 0]) @ n[:, 0] / 6 - line.position
+    # sums of six products
+    np.testing.assert_allclose(line.velocity, wanted, rtol=0, atol=1e-14)
+    axes = rc.figures.flow_line(line)
+    assert axes.get_ylabel() == "rate of $\\kappa$ (1/τ)"
+    with pytest.raises(InputError, match="rank 1"):
+        flow_line(SYSTEM)

@@ -1,13 +1,13 @@
 """Figures that a reader turns and plays with: results as whole numbers of a common size, as fine as a screen shows."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from recurvature._errors import InputError
-from recurvature.app.page import Live, Picture
+from recurvature.app.page import Live, Picture, percent
 from recurvature.lenses import warping
 from recurvature.systems.inputs import AbstractInputManifold
 
@@ -91,28 +91,28 @@ def _output(values: Float[np.ndarray, "..."], outputs: int) -> dict[str, Any]:
 
 
 class Slide(NamedTuple):
-    """The flow of two variables at several values of one input, on one grid."""
+    """The flow of one or two variables at several values of one input, on one grid."""
 
     title: str
     name: str
     values: Float[np.ndarray, " value"]
-    velocity: Float[np.ndarray, "value horizontal vertical i"]
-    outputs: Float[np.ndarray, "value horizontal vertical"] | None
-    points: Sequence[Sequence[tuple[float, float, str]]]
-    """Fixed points at every value: two coordinates and a type."""
+    velocity: Float[np.ndarray, "value *grid i"]
+    outputs: Float[np.ndarray, "value *grid"] | None
+    points: Sequence[Sequence[tuple[tuple[float, ...], str]]]
+    """Fixed points at every value: coordinates and a type."""
 
 
-def plane(
+def flow(
     slides: Sequence[Slide],
-    extent: tuple[tuple[float, float], tuple[float, float]],
+    extent: Sequence[tuple[float, float]],
     still: Picture,
     *,
     title: str,
     output: str = "output",
 ) -> Live:
-    """The flow of two latent variables, at inputs that a slider sets; every slide on the same square grid."""
-    count = {slide.velocity.shape[1:3] for slide in slides}
-    if len(count) != 1 or len(set(*count)) != 1:
+    """The flow of one or two latent variables, at inputs that a slider sets; every slide on the same even grid."""
+    count = {slide.velocity.shape[1:-1] for slide in slides}
+    if len(count) != 1 or len(set(*count)) != 1 or len(*count) != len(extent):
         raise InputError(f"`slides` must share one square grid; got {sorted(count)}.")
     fields, scale = _tables([slide.velocity for slide in slides])
     known = all(slide.outputs is not None for slide in slides)
@@ -125,9 +125,12 @@ def plane(
             "values": few(slide.values),
             "fields": fields[k],
         }
-        row["points"] = [[[*few(np.array([x, y])), kind] for x, y, kind in points] for points in slide.points]
+        row["points"] = [[[*few(np.array(place)), kind] for place, kind in points] for points in slide.points]
         rows.append(row | ({"outputs": outputs[k]} if known else {}))
-    axes = [{"name": f"κ{'₁₂'[k]}", "low": float(low), "high": float(high)} for k, (low, high) in enumerate(extent)]
+    names = ("κ",) if len(extent) == 1 else ("κ₁", "κ₂")
+    axes = [
+        {"name": name, "low": float(low), "high": float(high)} for name, (low, high) in zip(names, extent, strict=True)
+    ]
     reach = unit * STEPS
     data = {
         "title": title,
@@ -138,11 +141,40 @@ def plane(
         "scale": scale,
         "output": {"name": output, "scale": unit, "low": -reach, "high": reach} if known else None,
     }
-    caption = (
-        "The flow of the two latent variables while an input is held, with the curves on which one of them rests, and "
-        "their fixed points. Behind it, in orange for negative and blue for positive, what is put out there."
+    return Live(VIEWS[len(extent)], data, still, f"{CAPTIONS[len(extent)]} {_said_between(slides)}")
+
+
+VIEWS: dict[int, Literal["line", "plane"]] = {1: "line", 2: "plane"}
+CAPTIONS = {
+    1: "How fast the latent variable changes at every value while an input is held, and its fixed points; below, how a "
+    "start goes on. Behind the curve, in orange for negative and blue for positive, what is put out there.",
+    2: "The flow of the two latent variables while an input is held, with the curves on which one of them rests, and "
+    "their fixed points. Behind it, in orange for negative and blue for positive, what is put out there.",
+}
+"""By the number of variables."""
+
+
+SMALL = 1e-4
+"""Shares below which there is nothing to be seen."""
+
+
+def _said_between(slides: Sequence[Slide]) -> str:
+    """How inputs between those of the tables are come by, and how far that is off.
+
+    The mean of two neighbours misses a smooth function by a quarter of what the mean of those two apart misses.
+    """
+    fields = [slide.velocity for slide in slides if len(slide.values) > 2]
+    text = (
+        "Ticks of the slider mark tabulated inputs; between them the flow is interpolated and fixed points read off it"
     )
-    return Live("plane", data, still, caption)
+    if not fields:
+        return f"{text}."
+    miss = max(float(np.nanmax(np.abs(f[1:-1] - (f[:-2] + f[2:]) / 2))) for f in fields) / 4
+    most = max(float(np.nanmax(np.linalg.norm(f, axis=-1))) for f in fields)
+    share = miss / most if most else 0.0
+    return (
+        f"{text}, off by {'less than' if share < SMALL else 'about'} {percent(max(share, SMALL))} of the largest rate."
+    )
 
 
 def _tables(arrays: Sequence[Float[np.ndarray, "value ..."]]) -> tuple[list[list[list[int | None]]], float]:

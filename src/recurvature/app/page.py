@@ -100,7 +100,7 @@ class Live:
     `view` names the script that draws it, `data` is what it draws: JSON of numbers and texts.
     """
 
-    view: Literal["sheet", "plane"]
+    view: Literal["sheet", "plane", "line"]
     data: dict[str, Any]
     picture: Picture
     caption: str

@@ -19,7 +19,7 @@ SCALE = 115
 """CSS pixels to the inch: figures drawn for a journal's width and letters are shown a little larger on a screen."""
 
 
-SCRIPTS = ("live.js", "sheet.js", "plane.js")
+SCRIPTS = ("live.js", "sheet.js", "flow.js", "plane.js", "line.js")
 """What a page with live figures runs, in this order."""
 
 

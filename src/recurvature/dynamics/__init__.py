@@ -8,8 +8,10 @@ from recurvature.dynamics.fixed_points import STATUS as STATUS
 from recurvature.dynamics.fixed_points import FixedPoints as FixedPoints
 from recurvature.dynamics.fixed_points import fixed_points as fixed_points
 from recurvature.dynamics.flow_field import FlowField as FlowField
+from recurvature.dynamics.flow_field import FlowLine as FlowLine
 from recurvature.dynamics.flow_field import Plane as Plane
 from recurvature.dynamics.flow_field import flow_field as flow_field
+from recurvature.dynamics.flow_field import flow_line as flow_line
 from recurvature.dynamics.flow_field import plane_coordinates as plane_coordinates
 from recurvature.dynamics.flow_field import principal_plane as principal_plane
 from recurvature.dynamics.linearise import ATTRACTORS as ATTRACTORS

@@ -45,6 +45,16 @@ class FlowField(AbstractResult):
     plane: str
 
 
+class FlowLine(AbstractResult):
+    """The rate of the one latent variable of a network of rank 1, on a grid (docs eq. D.12)."""
+
+    citations: ClassVar[tuple[Citation, ...]] = (SUSSILLO,)
+
+    position: Float[Values, " position"]
+    velocity: Float[Values, " position"] = eqx.field(metadata={"units": "coordinate/tau or coordinate/step"})
+    inputs: Float[Values, " d"]
+
+
 class Plane(NamedTuple):
     """A plane through state space: an origin and two axes, which need be neither orthogonal nor of length one."""
 
@@ -104,6 +114,24 @@ def flow_field(
         inputs=np.asarray(rate.inputs),
         plane=chosen.name,
     )
+
+
+def flow_line(
+    network: Network | AbstractSystem, inputs: Any = None, *, extent: Range = (-1.0, 1.0), points: int = 101
+) -> FlowLine:
+    """The rate of the one latent variable of a leaky network of rank 1 at rest, under one input (None: zero).
+
+    Raises `InputError` on any other network and on arguments that do not fit.
+    """
+    rate = rate_of(network, inputs)
+    latent = latent_rate(rate)
+    if latent is None or latent.left.shape[1] != 1:
+        raise InputError("`network` must be a low-rank leaky network of rank 1; of others see `flow_field`.")
+    check_positive(width=float(extent[1] - extent[0]))
+    if points < 2:
+        raise InputError(f"`points` must be at least 2; got {points}.")
+    position = np.linspace(*extent, points, dtype=rate.inputs.dtype)
+    return FlowLine(position, np.asarray(_rates(latent, position[:, None]))[:, 0], np.asarray(rate.inputs))
 
 
 def plane_coordinates(

@@ -4,6 +4,7 @@ from recurvature.figures.dynamics.branches import bifurcations as bifurcations
 from recurvature.figures.dynamics.branches import eigenvalues as eigenvalues
 from recurvature.figures.dynamics.branches import lyapunov as lyapunov
 from recurvature.figures.dynamics.flow import flow as flow
+from recurvature.figures.dynamics.flow import flow_line as flow_line
 from recurvature.figures.dynamics.flow import flows as flows
 from recurvature.figures.identities import identity_errors as identity_errors
 from recurvature.figures.identities import one_function_two_geometries as one_function_two_geometries
@@ -40,6 +41,7 @@ from recurvature.figures.superposition.matrices import interference as interfere
 from recurvature.figures.superposition.matrices import packing as packing
 from recurvature.figures.superposition.matrices import projection_matrices as projection_matrices
 from recurvature.figures.superposition.matrices import projections_by_age as projections_by_age
+from recurvature.figures.superposition.memory import memory_by_age as memory_by_age
 from recurvature.figures.superposition.phases import phase_diagram as phase_diagram
 from recurvature.figures.tasks import outputs as outputs
 from recurvature.figures.tasks import psychometric as psychometric

@@ -1,7 +1,5 @@
 // The plane of two latent variables: its flow under an input that a slider sets, and trajectories that a click starts.
 
-const STEP = 0.05; // of a trajectory, in units of time; the flow is smooth on the scale of its grid
-const LONGEST = 40;
 const MOST_PATHS = 12;
 const PINS = ["vermillion", "purple", "green", "orange", "blue"];
 
@@ -9,58 +7,36 @@ VIEWS.plane = (figure, data) => {
   const [across, up] = data.axes;
   const n = data.count;
   const view = { slide: 0, value: Math.floor(data.slides[0].values.length / 2), cursor: null, keyed: false };
+  const { now, set, cell, rate, output, path, inputs, key } = flowing(data, view, crossings);
   const pinned = [];
 
-  const slide = () => data.slides[view.slide];
-  const field = () => slide().fields[view.value];
-
-  // The place of a position on the grid, from 0 to n - 1; null outside.
-  function cell([x, y]) {
-    const [a, b] = [(x - across.low) / (across.high - across.low), (y - up.low) / (up.high - up.low)];
-    return a < 0 || b < 0 || a > 1 || b > 1 ? null : [a * (n - 1), b * (n - 1)];
-  }
-
-  // Bilinear in a table of `width` numbers to a point, the first axis slowest.
-  function between(values, width, k, [a, b]) {
-    const [i, j] = [Math.min(Math.floor(a), n - 2), Math.min(Math.floor(b), n - 2)];
-    const [s, t] = [a - i, b - j];
-    const of = (p, q) => values[(p * n + q) * width + k];
-    return (1 - s) * ((1 - t) * of(i, j) + t * of(i, j + 1)) + s * ((1 - t) * of(i + 1, j) + t * of(i + 1, j + 1));
-  }
-
-  function rate(position) {
-    const at = cell(position);
-    return at && [0, 1].map((k) => between(field(), 2, k, at) * data.scale);
-  }
-
-  function output(position) {
-    const at = data.output && cell(position);
-    return at ? between(slide().outputs[view.value], 1, 0, at) * data.output.scale : null;
-  }
-
-  // Runge and Kutta's fourth order in the flow between the points of the table, until it rests or leaves.
-  function path(start) {
-    const places = [start];
-    let at = start;
-    for (let time = 0; time < LONGEST; time += STEP) {
-      const stages = [];
-      for (const share of [0, 0.5, 0.5, 1]) {
-        const last = stages.at(-1) ?? [0, 0];
-        const change = rate(at.map((x, i) => x + share * STEP * last[i]));
-        if (!change) return places;
-        stages.push(change);
+  // Where both rates vanish, cell by cell, in the bilinear flow between the corners; types by its slopes there.
+  function crossings(field) {
+    const found = [];
+    const side = [across, up].map((axis) => (axis.high - axis.low) / (n - 1));
+    for (let i = 0; i < n - 1; i += 1) {
+      for (let j = 0; j < n - 1; j += 1) {
+        const [f, g] = [0, 1].map((k) => {
+          const [a, b, c, d] = [[i, j], [i + 1, j], [i, j + 1], [i + 1, j + 1]].map(([p, q]) => field[(p * n + q) * 2 + k]);
+          return Math.min(a, b, c, d) > 0 || Math.max(a, b, c, d) < 0 ? null : [a, b - a, c - a, a - b - c + d];
+        });
+        if (!f || !g) continue;
+        let [s, t, one, two] = [0.5, 0.5, null, null];
+        for (let step = 0; step < 12; step += 1) {
+          [one, two] = [f, g].map(([a, b, c, d]) => [a + b * s + c * t + d * s * t, b + d * t, c + d * s]);
+          const size = one[1] * two[2] - one[2] * two[1];
+          [s, t] = [s - (one[0] * two[2] - two[0] * one[2]) / size, t - (one[1] * two[0] - two[1] * one[0]) / size];
+        }
+        if (![s, t].every((share) => share >= -1e-9 && share <= 1 + 1e-9)) continue;
+        const place = [across.low + (i + s) * side[0], up.low + (j + t) * side[1]];
+        // on an edge, of two cells
+        if (found.some((other) => place.every((x, k) => Math.abs(x - other[k]) < 1e-6 * side[k]))) continue;
+        const growing = one[1] / side[0] + two[2] / side[1] > 0;
+        const type = one[1] * two[2] < one[2] * two[1] ? "saddle" : growing ? "repeller" : "stable";
+        found.push([...place, type]);
       }
-      at = at.map((x, i) => x + (STEP / 6) * (stages[0][i] + 2 * stages[1][i] + 2 * stages[2][i] + stages[3][i]));
-      places.push(at);
-      if (Math.hypot(...stages[0]) < 1e-4 * fastest()) return places;
     }
-    return places;
-  }
-
-  function fastest() {
-    let most = 0;
-    for (let i = 0; i < field().length; i += 2) most = Math.max(most, Math.hypot(field()[i], field()[i + 1]));
-    return most * data.scale || 1;
+    return found;
   }
 
   const edge = 34;
@@ -92,7 +68,7 @@ VIEWS.plane = (figure, data) => {
     rests(context, to, 1, colour("vermillion"));
     pinned.forEach((start, i) => trace(context, to, path(start), colour(PINS[i % PINS.length]), 2.4));
     if (view.cursor && cell(view.cursor)) trace(context, to, path(view.cursor), colour("ink"), 1.4);
-    for (const [x, y, type] of slide().points[view.value]) mark(context, to([x, y]), type);
+    for (const [x, y, type] of now.points) rest(context, to([x, y]), type);
     if (view.keyed && view.cursor) cross(context, to(view.cursor));
     context.restore();
   }
@@ -102,12 +78,10 @@ VIEWS.plane = (figure, data) => {
     if (!data.output) return;
     const small = new OffscreenCanvas(n, n);
     const image = new ImageData(n, n);
-    const paint = ramp("signed");
-    const most = Math.max(Math.abs(data.output.low), Math.abs(data.output.high)) || 1;
-    slide().outputs[view.value].forEach((value, k) => {
+    const paint = outputs(data.output);
+    now.outputs.forEach((value, k) => {
       const [i, j] = [Math.floor(k / n), k % n];
-      const rgb = paint(0.5 + (0.5 * value * data.output.scale) / most);
-      image.data.set([...rgb, 70], 4 * ((n - 1 - j) * n + i));
+      image.data.set([...paint(value), 70], 4 * ((n - 1 - j) * n + i));
     });
     small.getContext("2d").putImageData(image, 0, 0);
     context.drawImage(small, 0.5, 0.5, n - 1, n - 1, left, 8, side, side);
@@ -127,14 +101,14 @@ VIEWS.plane = (figure, data) => {
   }
 
   function arrows(context, to, side) {
-    const most = fastest();
+    const most = now.fastest;
     const every = Math.ceil(n / 15);
     const longest = (0.8 * side * every) / n;
     context.strokeStyle = colour("soft");
     context.lineWidth = 1;
     for (let i = Math.floor(every / 2); i < n; i += every) {
       for (let j = Math.floor(every / 2); j < n; j += every) {
-        const change = [0, 1].map((k) => field()[(i * n + j) * 2 + k] * data.scale);
+        const change = [0, 1].map((k) => now.field[(i * n + j) * 2 + k] * data.scale);
         const speed = Math.hypot(...change);
         if (!(speed > 1e-6 * most)) continue;
         const spot = [across, up].map((axis, k) => axis.low + ([i, j][k] / (n - 1)) * (axis.high - axis.low));
@@ -157,7 +131,7 @@ VIEWS.plane = (figure, data) => {
 
   // Where one of the two variables rests: the zeros of its rate, cell by cell.
   function rests(context, to, k, ink) {
-    const values = field();
+    const values = now.field;
     const of = (i, j) => values[(i * n + j) * 2 + k];
     const spot = (i, j) => to([across, up].map((axis, m) => axis.low + ([i, j][m] / (n - 1)) * (axis.high - axis.low)));
     context.strokeStyle = ink;
@@ -195,18 +169,6 @@ VIEWS.plane = (figure, data) => {
     context.fill();
   }
 
-  function mark(context, [x, y], type) {
-    context.beginPath();
-    if (type === "saddle") [[0, -7], [7, 0], [0, 7], [-7, 0]].forEach(([a, b]) => context.lineTo(x + a, y + b));
-    else context.arc(x, y, 6, 0, 2 * Math.PI);
-    context.closePath();
-    context.fillStyle = { stable: colour("green"), saddle: colour("orange") }[type] ?? colour("paper");
-    context.fill();
-    context.strokeStyle = colour("ink");
-    context.lineWidth = 1.2;
-    context.stroke();
-  }
-
   function cross(context, [x, y]) {
     context.strokeStyle = colour("ink");
     context.lineWidth = 1;
@@ -235,11 +197,8 @@ VIEWS.plane = (figure, data) => {
 
   function change(some = {}) {
     Object.assign(view, some);
-    input.max = slide().values.length - 1;
-    view.value = Math.min(view.value, slide().values.length - 1);
-    input.value = view.value;
-    input.setAttribute("aria-label", slide().name);
-    given.textContent = `${slide().name} = ${words(slide().values[view.value])}`;
+    given.show();
+    if ("value" in some || "slide" in some) set();
     tell();
     box.redraw();
   }
@@ -267,14 +226,10 @@ VIEWS.plane = (figure, data) => {
   }
 
   const box = stage(figure, `${data.title}. ${hint}`, draw, (width) => Math.min(0.95 * width, 520));
-  const input = slider(slide().values.length, view.value, (value) => change({ value }));
-  const given = element("span", { class: "clock" });
-  const which = choice(data.slides.map((one) => one.title), (i) => change({ slide: i }));
-  const key = element("span", { class: "key" });
-  for (const [type, name] of [["stable", "stable"], ["saddle", "saddle"], ["other", "unstable"]]) key.append(element("span", {}, element("i", { class: `dot ${type}` }), ` ${name}`));
-  for (const [ink, axis] of [["blue", across], ["vermillion", up]]) key.append(element("span", {}, element("i", { class: `dash ${ink}` }), ` ${axis.name} rests`));
-  if (data.slides.length > 1) box.controls.append(labelled("Vary", which));
-  box.controls.append(input, given, button("Clear paths", clear), key);
+  const given = inputs(change);
+  const marks = key();
+  for (const [ink, axis] of [["blue", across], ["vermillion", up]]) marks.append(element("span", {}, element("i", { class: `dash ${ink}` }), ` ${axis.name} rests`));
+  box.controls.append(...given.parts, button("Clear paths", clear), marks);
 
   const at = (event) => lens(box.size).from(place(box.canvas, event));
   box.canvas.addEventListener("pointermove", (event) => change({ cursor: at(event), keyed: false }));
@@ -290,5 +245,5 @@ VIEWS.plane = (figure, data) => {
     if (event.key === "Enter") keep();
     if (event.key === "Escape") clear();
   });
-  change();
+  change({ value: view.value });
 };

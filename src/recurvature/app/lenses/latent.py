@@ -17,7 +17,7 @@ from recurvature.app.lenses.moments import held_inputs
 from recurvature.app.live import Slide
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import latent
-from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.lenses.latent.unit import LatentUnit, at_rest
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.readout import LinearReadout
 from recurvature.systems.simulate import simulate
@@ -46,12 +46,12 @@ class Unit:
     """The growth rate between states that are held, as far as a sample of units tells; None where none are."""
     alignment: latent.Alignment | None
     """The wanted outputs by the variables; None without a task."""
-    flow: dynamics.FlowField | None
-    """In the plane of two variables; None for any other number."""
+    flow: dynamics.FlowField | dynamics.FlowLine | None
+    """Of one variable, or in the plane of two; None for any other number."""
     at: Float[np.ndarray, "point i"] | None
     """Where the fixed points stand in it."""
     slides: tuple[Slide, ...]
-    """The flow while one input is held at several values; none for any other number of variables."""
+    """The flow while one input is held at several values; none for more variables than two."""
     trials: bool
     """Whether trials of a task were run, and not constant inputs."""
     output: str
@@ -94,7 +94,8 @@ def unit_of(subject: Subject) -> Unit:
     rates = np.asarray(jax.vmap(reduced.system.rates)(jnp.asarray(sample)))
     key = rc.stream(rc.key(subject.options.seed), "latent points")
     points = dynamics.fixed_points(reduced, np.zeros(reduced.system.input_size), count=128, key=key)
-    flow, at = _plane(reduced, points, closure) if extraction.rank == 2 else (None, None)
+    at = np.asarray(at_rest(unit, np.asarray(points.states)), float)
+    flow = _flow(reduced, at, closure) if extraction.rank in (1, 2) else None
     linear = network.readout if isinstance(network.readout, LinearReadout) else None
     return Unit(
         network=network,
@@ -109,8 +110,8 @@ def unit_of(subject: Subject) -> Unit:
         leaving=latent_held.leaving(unit, points),
         alignment=latent_held.aligned(trials, np.asarray(closure.read)),
         flow=flow,
-        at=at,
-        slides=() if flow is None else tuple(latent_plane.slides(subject, reduced, flow)),
+        at=None if flow is None else at,
+        slides=() if flow is None else tuple(latent_plane.slides(subject, reduced, latent_plane.axes_of(flow))),
         trials=isinstance(trials, Trials),
         output=subject.output_names[0],
     )
@@ -127,11 +128,12 @@ def given(subject: Subject) -> Trials | Float[np.ndarray, "trial time d"]:
     return np.stack([np.repeat(row[None], steps, 0) for row in rows])
 
 
-def _plane(
-    reduced: Network, points: dynamics.FixedPoints, closure: latent.LatentClosure
-) -> tuple[dynamics.FlowField, Float[np.ndarray, "point i"]]:
-    silence = np.zeros(reduced.system.input_size)
+def _flow(
+    reduced: Network, at: Float[np.ndarray, "point i"], closure: latent.LatentClosure
+) -> dynamics.FlowField | dynamics.FlowLine:
+    """The flow without input, as far as the variables go in trials and where they rest."""
     visited = float(np.abs(np.asarray(closure.read)).max())
-    at = dynamics.plane_coordinates(reduced, dynamics.flow_field(reduced, silence, points=2), points.states)
     reach = 1.2 * max(visited, float(np.abs(at).max(initial=0.0))) or 1.0
-    return dynamics.flow_field(reduced, silence, extent=((-reach, reach), (-reach, reach)), points=25), at
+    if at.shape[1] == 1:
+        return dynamics.flow_line(reduced, extent=(-reach, reach), points=161)
+    return dynamics.flow_field(reduced, extent=((-reach, reach), (-reach, reach)), points=25)

@@ -1,42 +1,48 @@
-"""The plane of two latent variables while an input is held, for every value of every coordinate of every view."""
+"""The line or plane of one or two latent variables while an input is held, for every coordinate of every view."""
 
 from collections.abc import Iterator, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 import recurvature as rc
 from recurvature import dynamics
-from recurvature.app.live import Slide, plane
+from recurvature.app.live import Slide, flow
 from recurvature.app.page import Live, Picture
 from recurvature.app.subject import Subject, View
 from recurvature.lenses import latent
+from recurvature.lenses.latent.unit import LatentUnit, at_rest
 from recurvature.systems.base import Network
 
 VALUES = 9
-"""Values of an input among which a reader chooses."""
+"""Values of an input that are tabulated."""
 MOST_SLIDES = 4
 """Coordinates, over all views, of which the flow is tabulated."""
 
 
-def slides(subject: Subject, reduced: Network, flow: dynamics.FlowField) -> Iterator[Slide]:
-    """For each coordinate of each view, the others in their middle: the flow in the plane of `flow`, and what rests."""
+def slides(subject: Subject, reduced: Network, axes: Sequence[Float[np.ndarray, " place"]]) -> Iterator[Slide]:
+    """For each coordinate of each view, the others in their middle: the flow on the grid of `axes`, and what rests."""
     given = [(view, i) for view in subject.views for i in range(view.manifold.dimension)]
-    several = len(subject.views) > 1
+    several, unit = len(subject.views) > 1, latent.unit(reduced)
+    grid = jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
     for view, i in given[:MOST_SLIDES]:
         chart = view.manifold.coordinates[i]
         name = chart.name.replace("_", " ")
-        values = chart.grid(VALUES)
-        fields, outputs, points = [], [], []
-        for value in values:
-            inputs = _inputs(view, i, float(value))
-            field, seen, found = _at(subject, reduced, flow, inputs)
-            fields.append(field)
-            outputs.append(seen)
-            points.append(found)
+        # both ends, also of a circle: a slider cannot pass from one to the other
+        values = np.linspace(chart.low, chart.high, VALUES)
+        tables = [_at(subject, reduced, unit, grid, _inputs(view, i, float(value))) for value in values]
+        fields, outputs, points = zip(*tables, strict=True)
         title = f"{view.title}: {name}" if several else name
         yield Slide(title, name, values, np.stack(fields), np.stack(outputs), points)
+
+
+def axes_of(field: dynamics.FlowField | dynamics.FlowLine) -> tuple[Float[np.ndarray, " place"], ...]:
+    """The grid of a flow, axis by axis."""
+    if isinstance(field, dynamics.FlowLine):
+        return (np.asarray(field.position),)
+    return np.asarray(field.horizontal), np.asarray(field.vertical)
 
 
 def _inputs(view: View, which: int, value: float) -> Float[np.ndarray, " d"]:
@@ -47,31 +53,28 @@ def _inputs(view: View, which: int, value: float) -> Float[np.ndarray, " d"]:
 
 
 def _at(
-    subject: Subject, reduced: Network, flow: dynamics.FlowField, inputs: Float[np.ndarray, " d"]
-) -> tuple[Float[np.ndarray, "a b i"], Float[np.ndarray, "a b"], list[tuple[float, float, str]]]:
-    """The velocity, the first output, and the fixed points in the plane, under one input."""
-    extent = [(float(v[0]), float(v[-1])) for v in (np.asarray(flow.horizontal), np.asarray(flow.vertical))]
-    field = dynamics.flow_field(reduced, inputs, extent=(extent[0], extent[1]), points=len(np.asarray(flow.horizontal)))
+    subject: Subject,
+    reduced: Network,
+    unit: LatentUnit,
+    grid: Float[jax.Array, "*grid i"],
+    inputs: Float[np.ndarray, " d"],
+) -> tuple[Float[np.ndarray, "*grid i"], Float[np.ndarray, "*grid"], list[tuple[tuple[float, ...], str]]]:
+    """The rate per tau, the first output after the input has long been held, and the fixed points, under one input."""
+    rates = unit.rates(grid, jnp.asarray(inputs))
+    field = unit.connectivity.encode(rates) - grid
     key = rc.stream(rc.key(subject.options.seed), "latent plane")
     found = dynamics.fixed_points(reduced, inputs, count=64, key=key)
-    at = dynamics.plane_coordinates(reduced, field, found.states)
-    grid = np.stack(np.meshgrid(field.horizontal, field.vertical, indexing="ij"), -1)
-    outputs = _outputs(reduced, grid.reshape(-1, 2), inputs).reshape(grid.shape[:2])
-    marks = [(float(x), float(y), kind) for (x, y), kind in zip(at, found.types, strict=True)]
-    return np.asarray(field.velocity), outputs, marks
+    places = np.asarray(at_rest(unit, found.states), float)
+    points = [(tuple(place), kind) for place, kind in zip(places.tolist(), found.types, strict=True)]
+    return np.asarray(field), np.asarray(reduced.readout(rates))[..., 0], points
 
 
-def _outputs(
-    reduced: Network, kappa: Float[np.ndarray, "point i"], inputs: Float[np.ndarray, " d"]
-) -> Float[np.ndarray, " point"]:
-    """The first output at values of the latent variables, while an input has long been held."""
-    rates = latent.unit(reduced).rates(jnp.asarray(kappa), jnp.asarray(inputs))
-    return np.asarray(reduced.readout(rates))[:, 0]
-
-
-def live_plane(found: Sequence[Slide], flow: dynamics.FlowField, still: Picture, output: str) -> Live | None:
-    """The plane as a figure to play with; None where nothing was tabulated."""
+def live_flow(
+    found: Sequence[Slide], axes: Sequence[Float[np.ndarray, " place"]], still: Picture, output: str
+) -> Live | None:
+    """The flow as a figure to play with; None where nothing was tabulated."""
     if not found:
         return None
-    low, high = ((float(v[0]), float(v[-1])) for v in (np.asarray(flow.horizontal), np.asarray(flow.vertical)))
-    return plane(found, (low, high), still, title="The plane of the latent variables", output=output)
+    extent = [(float(axis[0]), float(axis[-1])) for axis in axes]
+    title = f"The {'line' if len(axes) == 1 else 'plane'} of the latent variable{'s' if len(axes) > 1 else ''}"
+    return flow(found, extent, still, title=title, output=output)

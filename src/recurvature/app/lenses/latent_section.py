@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from recurvature import dynamics, figures
 from recurvature.app import pictures
@@ -165,18 +166,28 @@ def _candidates(found: "Unit") -> Table:
 
 def _pictures(found: "Unit") -> list[Picture | Live]:
     shown: list[Picture | Live] = []
-    if found.flow is not None:
-        axes = figures.flow(found.flow, points=found.points, at=found.at)
-        caption = "The flow of the two latent variables without input, and their fixed points."
-        still = picture(pictures.root(axes), caption, "Latent flow")
-        plane = latent_plane.live_plane(found.slides, found.flow, still, found.output)
-        shown.append(still if plane is None else plane)
+    if found.flow is not None and found.at is not None:
+        still = _still(found.flow, found.points, found.at)
+        live = latent_plane.live_flow(found.slides, latent_plane.axes_of(found.flow), still, found.output)
+        shown.append(still if live is None else live)
     if len(found.extraction.candidate) > 1:
         panels = figures.extraction(found.extraction)
         shown.append(picture(pictures.root(panels), "How strong each direction is, and what a unit keeps.", "Ranks"))
     caption = "Rates of six units at rest along the first latent variable, the others at 0: their tuning curves."
     shown.append(picture(pictures.root(figures.tuning(found.tuning)), caption, "Tuning curves"))
     return shown
+
+
+def _still(
+    flow: dynamics.FlowField | dynamics.FlowLine, points: dynamics.FixedPoints, at: Float[np.ndarray, "point i"]
+) -> Picture:
+    if isinstance(flow, dynamics.FlowLine):
+        axes = figures.flow_line(flow, points=points, at=at[:, 0])
+        caption = "How fast the latent variable changes at every value without input, and its fixed points."
+    else:
+        axes = figures.flow(flow, points=points, at=at)
+        caption = "The flow of the two latent variables without input, and their fixed points."
+    return picture(pictures.root(axes), caption, "Latent flow")
 
 
 def numbers(found: "Unit") -> dict[str, Any]:

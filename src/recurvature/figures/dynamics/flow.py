@@ -10,9 +10,21 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
 from recurvature._errors import InputError, check_shape
-from recurvature.dynamics import FixedPoints, FlowField
+from recurvature.dynamics import FixedPoints, FlowField, FlowLine
 from recurvature.figures.dynamics.marks import POINTS, handles, mark
-from recurvature.figures.style import BLUE, FULL, GREY, PALE, SMALL, VERMILLION, frame, look, new_axes, new_figure
+from recurvature.figures.style import (
+    BLUE,
+    FULL,
+    GREY,
+    PALE,
+    SMALL,
+    VERMILLION,
+    dress,
+    frame,
+    look,
+    new_axes,
+    new_figure,
+)
 
 DENSITY = 0.9
 """Streamlines to a side of a panel, in matplotlib's measure."""
@@ -51,6 +63,37 @@ def flow(
     ax.set_ylim(float(field.vertical[0]), float(field.vertical[-1]))
     if legend:
         _legend(ax.get_figure(), types, list(nullclines.items()))
+    return ax
+
+
+@look
+def flow_line(
+    line: FlowLine,
+    ax: Axes | None = None,
+    *,
+    points: FixedPoints | None = None,
+    at: Float[Any, " point"] | None = None,
+) -> Axes:
+    """The rate of one latent variable at each of its values, and the fixed points `points` at the values `at`.
+
+    Raises `InputError` where only one of the two is given, or they differ in number.
+    """
+    ax = new_axes(ax)
+    dress(ax)
+    position, velocity = np.asarray(line.position), np.asarray(line.velocity)
+    ax.axhline(0.0, color=GREY, linewidth=0.8)
+    ax.plot(position, velocity, color=BLUE, linewidth=1.2)
+    types = () if points is None else points.types
+    values = np.asarray([] if at is None else at, np.float64)
+    check_shape("at", values, (len(types),))
+    for value, kind in zip(values, types, strict=True):
+        if position[0] <= value <= position[-1]:
+            mark(ax, float(value), 0.0, POINTS[kind])
+    ax.set_xlim(float(position[0]), float(position[-1]))
+    ax.set_xlabel("latent variable $\\kappa$")
+    ax.set_ylabel("rate of $\\kappa$ (1/τ)")
+    if types:
+        ax.legend(handles=handles(types, POINTS), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return ax
 
 
