@@ -35,6 +35,7 @@ from recurvature.systems import (
     MultiSynapse,
     MultiSynapseLatentFlow,
     Network,
+    PastInputs,
     PulsedInputs,
     Stack,
     box,
@@ -132,6 +133,8 @@ MANIFOLDS = [
     ConstantInputs(circle() * interval("a"), jnp.exp),
     PulsedInputs(circle() * interval("a"), pulses, ((0.25, 1.5), (1.0, 2.0))),
     FunctionInputs(torus("a", "b"), wave, (2.0,)),
+    # the first two steps are alike: no jump between them; the third takes the coordinates of age 1
+    PastInputs(jnp.array([[1.0, 2.0], [1.0, 2.0], [0.5, -1.0], [-0.5, 1.0]]), ages=2, dt=0.7),
 ]
 
 manifolds = pytest.mark.parametrize(
@@ -178,8 +181,7 @@ def test_every_kind_of_system_and_manifold_has_a_case():
     assert kinds(AbstractSystem) - {"HostMap"} == {type(s).__name__ for s in (*systems, *inner)}
     assert kinds(AbstractCell) == {type(c).__name__ for c in cells}
     assert kinds(AbstractReadout) == {type(network_called(name).readout).__name__ for name in NETWORKS}
-    # a course of inputs keeps its own number type, and need not jump at its edges: tests/identities/test_past.py
-    assert kinds(AbstractInputManifold) - {"PastInputs"} == {type(m).__name__ for m in MANIFOLDS}
+    assert kinds(AbstractInputManifold) == {type(m).__name__ for m in MANIFOLDS}
     assert kinds(AbstractDomain) == {type(d).__name__ for d in DOMAINS}
 
 

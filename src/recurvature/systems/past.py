@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_count, check_positive, check_shape
@@ -12,19 +13,26 @@ class PastInputs(AbstractInputManifold):
     r"""$u(t;\theta)$: a given course of inputs with $\theta_{s,j}$ added to input $j$ of $s$ steps before its end.
 
     `history` holds one row for every step of length `dt`; the point $\theta = 0$ is the course as it was. Coordinates
-    are ordered by age, the youngest first, then by input. Outside of the course inputs are zero.
+    are ordered by age, the youngest first, then by input. Before the course inputs are those of its first step, after
+    it zero. They jump at the end, at the edges of steps that coordinates are added to, and where rows differ.
     """
 
     history: Float[Array, "time d"]
     ages: int = eqx.field(static=True)
-    dt: float = eqx.field(static=True, default=1.0)
+    dt: float = eqx.field(static=True)
+    jump_times: tuple[float, ...] = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        check_shape("history", self.history, (None, None))
-        check_count(ages=self.ages)
-        check_positive(dt=self.dt)
-        if self.ages > len(self.history):
-            raise InputError(f"`ages` must be at most the steps of `history`, {len(self.history)}; got {self.ages}.")
+    def __init__(self, history: Float[Array, "time d"], ages: int, dt: float = 1.0) -> None:
+        check_shape("history", history, (None, None))
+        check_count(ages=ages)
+        check_positive(dt=dt)
+        steps = len(history)
+        if ages > steps:
+            raise InputError(f"`ages` must be at most the steps of `history`, {steps}; got {ages}.")
+        jumps = np.append((np.diff(np.asarray(history), axis=0) != 0).any(1), True)
+        jumps[max(steps - ages - 1, 0) :] = True
+        self.history, self.ages, self.dt = history, ages, dt
+        self.jump_times = tuple(float(k * dt) for k in np.flatnonzero(jumps) + 1)
 
     @property
     def domain(self) -> Box:
@@ -34,11 +42,6 @@ class PastInputs(AbstractInputManifold):
         return Box(tuple(Coordinate(name, -1.0, 1.0) for name in names))
 
     @property
-    def jump_times(self) -> tuple[float, ...]:
-        """The edges of all steps."""
-        return tuple(k * self.dt for k in range(len(self.history) + 1))
-
-    @property
     def duration(self) -> float:
         """How long the course lasts."""
         return len(self.history) * self.dt
@@ -46,9 +49,9 @@ class PastInputs(AbstractInputManifold):
     def inputs(self, time: Float[Array, ""], theta: Float[Array, " m"]) -> Float[Array, " d"]:
         """The row of the step that is on, and what the coordinates add to it."""
         steps, features = self.history.shape
-        step = jnp.searchsorted(jnp.asarray(self.jump_times, time.dtype), time, side="right") - 1
+        edges = jnp.asarray(np.arange(1, steps + 1) * self.dt, time.dtype)
+        step = jnp.searchsorted(edges, time, side="right")
         age = steps - 1 - step
-        added = theta.reshape(self.ages, features).astype(self.history.dtype)
-        row = self.history[jnp.clip(step, 0, steps - 1)]
-        changed = row + jnp.where(age < self.ages, added[jnp.clip(age, 0, self.ages - 1)], 0)
-        return jnp.where((step >= 0) & (age >= 0), changed, 0)
+        row = self.history[jnp.minimum(step, steps - 1)].astype(theta.dtype)
+        added = theta.reshape(self.ages, features)[jnp.clip(age, 0, self.ages - 1)]
+        return jnp.where(age < 0, 0, row + jnp.where(age < self.ages, added, 0))
