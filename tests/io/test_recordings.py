@@ -124,7 +124,7 @@ def test_other_files_and_older_versions_are_refused(tmp_path: Path, refused: Any
 
 def test_a_bomb_and_a_shape_without_bytes_are_refused(tmp_path: Path, refused: Any) -> None:
     path = written(tmp_path / "a.mat", {**movements(), "big": np.zeros(10_000_000)}, do_compression=True)
-    with refused("would unpack to more than 64 times its size"):
+    with refused("would unpack to more than 64 times the file"):
         read_recording(path)
     path = written(tmp_path / "a.mat", {"Ytr": np.ones((3, 4))})
     data = bytearray(path.read_bytes())

@@ -9,7 +9,7 @@ import numpy as np
 
 from recurvature._errors import InputError
 from recurvature.io.opening import check_names, decoding, read_bytes
-from recurvature.io.recordings.tables import FREE, MOST_PER_BYTE, Table
+from recurvature.io.recordings.tables import Allowance, Table
 
 _COMPRESSED, _MATRIX = 15, 14
 """Types of the elements of a version 5 file."""
@@ -18,13 +18,13 @@ _NUMERIC = range(6, 16)
 _CLASSES = {"double", "single", "logical", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 
 
-def matlab_tables(path: Path) -> dict[str, Table]:
+def matlab_tables(path: Path, allowed: Allowance) -> dict[str, Table]:
     """The arrays of numbers in a MATLAB file of version 5; what else it holds is passed over."""
     import scipy.io
 
     data = read_bytes(path)
     with decoding(path, "a MATLAB file of version 5"):
-        _check_elements(path, data)
+        _check_elements(path, data, allowed)
         found = scipy.io.whosmat(io.BytesIO(data))
     check_names(path, [name for name, _, _ in found])
 
@@ -41,19 +41,19 @@ def matlab_tables(path: Path) -> dict[str, Table]:
     return {name: reading(name) for name in shapes}
 
 
-def _check_elements(path: Path, data: bytes) -> None:
+def _check_elements(path: Path, data: bytes, allowed: Allowance) -> None:
     """Raise unless the file is a row of arrays, no larger than their bytes if of numbers, unpacked within the limit."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise InputError(f"{path} lacks the mark of its byte order. Write or copy it again.")
-    place, left = 128, MOST_PER_BYTE * len(data) + FREE
+    place, left = 128, allowed.most
     while place < len(data):
         kind, size = struct.unpack_from(f"{order}II", data, place)
         body = data[place + 8 : place + 8 + size]
         if len(body) != size:
             raise InputError(f"{path} is cut short. Copy it again.")
         if kind == _COMPRESSED:
-            body = _unpacked(path, body, left)
+            body = _unpacked(body, left, allowed)
             kind, size = struct.unpack_from(f"{order}II", body)
             left, body = left - len(body), body[8:]
         if kind != _MATRIX or len(body) < 48 or size != len(body):
@@ -62,11 +62,11 @@ def _check_elements(path: Path, data: bytes) -> None:
         place += 8 + struct.unpack_from(f"{order}I", data, place + 4)[0]
 
 
-def _unpacked(path: Path, body: bytes, left: int) -> bytes:
-    stream = zlib.decompressobj()
-    unpacked = stream.decompress(body, left + 1)
+def _unpacked(body: bytes, left: int, allowed: Allowance) -> bytes:
+    """An element unpacked, where no more than `left` bytes come of it."""
+    unpacked = zlib.decompressobj().decompress(body, left + 1)
     if len(unpacked) > left:
-        raise InputError(f"{path} would unpack to more than {MOST_PER_BYTE} times its size. Save it with `-v6`.")
+        allowed.check("what it holds", allowed.most + 1)
     return unpacked
 
 

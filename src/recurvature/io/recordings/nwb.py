@@ -1,6 +1,8 @@
 """NWB files: spike times in bins within trials, and time series averaged over the same bins. Needs the extra `nwb`."""
 
 import importlib
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,18 +15,38 @@ from recurvature.io.opening import decoding
 from recurvature.io.recordings.arranging import Asked, in_spikes
 from recurvature.io.recordings.hdf5 import check_inside
 from recurvature.io.recordings.recording import RecordedCoordinate, Recording, polar
-from recurvature.io.recordings.tables import FREE, MOST_PER_BYTE
+from recurvature.io.recordings.tables import Allowance
 
 TIMES = ("start_time", "stop_time", "timeseries", "timeseries_index", "tags", "tags_index", "id")
 """Columns of a table of trials that are no coordinates."""
 
 
+BLOCK = 1 << 18
+"""Samples or spikes that are in memory at once."""
+
+
 class Series(NamedTuple):
-    """A time series: its values (not yet read), their times, and their units."""
+    """A time series, read in blocks: its values, their times (None: even, from `first`, so many a second), units."""
 
     data: Any
-    times: Float[np.ndarray, " sample"]
+    times: Any
+    first: float
+    rate: float
     units: str
+
+    def seconds(self, start: int, stop: int) -> Float[np.ndarray, " sample"]:
+        """The times of some samples."""
+        if self.times is not None:
+            return np.asarray(self.times[start:stop], np.float64)
+        return self.first + np.arange(start, stop) / self.rate
+
+    def blocks(self) -> Iterator[tuple[Float[np.ndarray, " sample"], Float[np.ndarray, "sample k"]]]:
+        """Times and values block by block, the last sample of each the first of the next."""
+        count = len(self.data)
+        for start in range(0, max(count - 1, 1), BLOCK):
+            stop = min(start + BLOCK + 1, count)
+            values = np.asarray(self.data[start:stop], np.float64)
+            yield self.seconds(start, stop), values.reshape(len(values), -1)
 
 
 class Grid(NamedTuple):
@@ -35,7 +57,7 @@ class Grid(NamedTuple):
     width: float
 
 
-def read_nwb(path: Path, asked: Asked) -> Recording:
+def read_nwb(path: Path, asked: Asked, allowed: Allowance) -> Recording:
     """The recording in an NWB file, as `read_recording` tells."""
     try:
         pynwb = importlib.import_module("pynwb")
@@ -43,24 +65,24 @@ def read_nwb(path: Path, asked: Asked) -> Recording:
         raise InputError("NWB files need pynwb: pip install 'recurvature[nwb]'.") from error
     if asked.order is not None or asked.periods is not None:
         raise InputError("`order` and `periods` do not go with an NWB file, which has its own axes and trials.")
-    check_inside(path)
+    check_inside(path, allowed)
     with decoding(path, "an NWB file"), pynwb.NWBHDF5IO(str(path), mode="r", load_namespaces=True) as stream:
-        return _recording(path, stream.read(), asked)
+        return _recording(stream.read(), asked, allowed)
 
 
-def _recording(path: Path, file: Any, asked: Asked) -> Recording:
-    size = path.stat().st_size
+def _recording(file: Any, asked: Asked, allowed: Allowance) -> Recording:
+    path = allowed.path
     series = dict(_series(file))
     source = None if asked.activity in (None, "units") else _chosen(series, asked.activity, "activity")
     if source is None and file.units is None:
         raise InputError(
             f"{path} has no sorted units; name a time series with `activity`: {', '.join(series) or 'none'}."
         )
-    grid = _grid(path, file, source, asked.bin_width)
-    activity = _binned(path, file, grid, size) if source is None else _averaged(path, source, grid, size)
+    grid = _grid(file, source, asked.bin_width, allowed)
+    activity = _binned(file, grid, allowed) if source is None else _averaged(source, grid, allowed)
     found: tuple[RecordedCoordinate, ...] = ()
     if asked.polar is not None:
-        vector = _averaged(path, _chosen(series, asked.polar, "polar"), grid, size)
+        vector = _averaged(_chosen(series, asked.polar, "polar"), grid, allowed)
         if vector.shape[1] != 2:
             raise InputError(f"{path}: {asked.polar!r} (`polar`) must have two columns; got {vector.shape[1]}.")
         found += polar(vector)
@@ -73,7 +95,7 @@ def _recording(path: Path, file: Any, asked: Asked) -> Recording:
             found += (RecordedCoordinate(name, values, per_trial=True),) if np.isfinite(values).all() else ()
         elif asked.coordinates is not None:
             one = _chosen(series, name, "coordinates")
-            rows = _averaged(path, one, grid, size)
+            rows = _averaged(one, grid, allowed)
             titles = [name] if rows.shape[1] == 1 else [f"{name}_{k + 1}" for k in range(rows.shape[1])]
             found += tuple(RecordedCoordinate(t, rows[:, k].copy(), one.units) for k, t in enumerate(titles))
     labels = None
@@ -102,13 +124,10 @@ def _series(file: Any) -> Iterator[tuple[str, Series]]:
         if inside is not None:
             waiting += list(inside.values())
         elif hasattr(item, "data") and getattr(item.data, "ndim", len(np.shape(item.data))) in (1, 2):
-            count = len(item.data)
-            if item.timestamps is not None:
-                times = np.asarray(item.timestamps[:], np.float64)
-            else:
-                times = (item.starting_time or 0.0) + np.arange(count) / (item.rate or 1.0)
-            if count and len(times) == count:
-                yield item.name, Series(item.data, times, str(getattr(item, "unit", "") or ""))
+            count, times = len(item.data), item.timestamps
+            if count and (times is None or len(times) == count):
+                units = str(getattr(item, "unit", "") or "")
+                yield item.name, Series(item.data, times, item.starting_time or 0.0, item.rate or 1.0, units)
 
 
 def _chosen(series: dict[str, Series], name: str | None, argument: str) -> Series:
@@ -117,64 +136,84 @@ def _chosen(series: dict[str, Series], name: str | None, argument: str) -> Serie
     return series[str(name)]
 
 
-def _grid(path: Path, file: Any, source: Series | None, width: float | None) -> Grid:
+def _grid(file: Any, source: Series | None, width: float | None, allowed: Allowance) -> Grid:
     """Bins within the trials of the table, or over all that was recorded; a last bin that is not full is left out."""
-    if width is None and source is not None and len(source.times) > 1:
-        width = float(np.median(np.diff(source.times)))
+    path = allowed.path
+    count = 0 if source is None else len(source.data)
+    if width is None and source is not None and count > 1:
+        width = float(np.median(np.diff(source.seconds(0, min(count, BLOCK)))))
     if width is None:
         raise InputError(f"{path} has spike times: say with `bin_width` how many seconds a bin lasts.")
     check_positive(bin_width=width)
     if file.trials is not None:
         spans = np.stack([np.asarray(file.trials[name][:], np.float64) for name in ("start_time", "stop_time")], -1)
     elif source is not None:
-        spans = np.array([[source.times[0], source.times[-1] + width]])
+        spans = np.array([[source.seconds(0, 1)[0], source.seconds(count - 1, count)[0] + width]])
     else:
-        last = max((float(np.max(t)) for t in file.units["spike_times"][:] if len(t)), default=0.0)
-        spans = np.array([[0.0, last]])
+        spans = np.array([[0.0, max((float(t.max()) for _, t in _spikes(path, file)), default=0.0)]])
     # a bin that is full but for the rounding of decimal times is full
     counts = np.floor((spans[:, 1] - spans[:, 0]) / width + 1e-6).astype(np.int64)
-    if (counts < 1).any() or counts.sum(dtype=np.float64) > 10**8:
+    if (counts < 1).any():
         raise InputError(f"{path}: trials last {np.diff(spans).min():g} s and more; bins of {width:g} s do not fit.")
+    _check_bins(allowed, int(counts.sum(dtype=np.float64)), width)
     begin = np.concatenate([start + width * np.arange(n) for (start, _), n in zip(spans, counts, strict=True)])
     return Grid(begin, np.concatenate([[0], np.cumsum(counts)[:-1]]), width)
 
 
-def _binned(path: Path, file: Any, grid: Grid, size: int) -> Float[np.ndarray, "time unit"]:
+def _check_bins(allowed: Allowance, numbers: int, width: float) -> None:
+    """Raise where bins take more memory than the file accounts for: they are as many as they are short."""
+    if numbers * 8 > allowed.most:
+        raise InputError(
+            f"{allowed.path}: bins of {width:g} s would take far more memory than the file. Take longer ones, or raise "
+            "`unpack_limit`."
+        )
+
+
+def _spikes(path: Path, file: Any) -> Iterator[tuple[int, Float[np.ndarray, " spike"]]]:
+    """Spike times of every unit in blocks, with the number of the unit."""
+    if "spike_times" not in file.units.colnames:
+        raise InputError(f"{path} has units without spike times; name a time series with `activity`.")
+    index = file.units["spike_times"]
+    for unit, (begin, end) in enumerate(itertools.pairwise([0, *np.asarray(index.data[:], np.int64).tolist()])):
+        for start in range(begin, end, BLOCK):
+            yield unit, np.asarray(index.target.data[start : min(start + BLOCK, end)], np.float64)
+
+
+def _binned(file: Any, grid: Grid, allowed: Allowance) -> Float[np.ndarray, "time unit"]:
     """Spikes of every unit in every bin: from its begin to before its end."""
     units = len(file.units)
-    if len(grid.begin) * units * 8 > MOST_PER_BYTE * size + FREE:
-        raise InputError(
-            f"{path}: bins of {grid.width:g} s would take far more memory than the file. Take longer ones."
-        )
-    out = np.empty((len(grid.begin), units))
-    for k in range(units):
-        times = np.sort(np.asarray(file.units["spike_times"][k], np.float64))
-        out[:, k] = np.searchsorted(times, grid.begin + grid.width) - np.searchsorted(times, grid.begin)
+    _check_bins(allowed, len(grid.begin) * units, grid.width)
+    out = np.zeros((len(grid.begin), units))
+    for unit, times in _spikes(allowed.path, file):
+        times.sort()
+        out[:, unit] += np.searchsorted(times, grid.begin + grid.width) - np.searchsorted(times, grid.begin)
     return out
 
 
-def _averaged(path: Path, series: Series, grid: Grid, size: int) -> Float[np.ndarray, "time k"]:
+def _averaged(series: Series, grid: Grid, allowed: Allowance) -> Float[np.ndarray, "time k"]:
     """The mean over every bin of the line through the samples, constant before the first and after the last."""
-    shape = tuple(int(n) for n in np.shape(series.data))
-    if int(np.prod(shape)) * 8 > MOST_PER_BYTE * size + FREE:
-        raise InputError(
-            f"{path}: a time series of shape {shape} would unpack to more than {MOST_PER_BYTE} times the file."
-        )
-    values = np.asarray(series.data[:], np.float64).reshape(shape[0], -1)
-    if not np.isfinite(values).all():
-        raise InputError(f"{path}: a time series has values that are NaN or infinite.")
-    times = series.times
-    if (np.diff(times) <= 0).any():
-        raise InputError(f"{path}: the times of a time series do not increase.")
-    ends = grid.begin + grid.width
-    means = [(_integral(ends, times, v) - _integral(grid.begin, times, v)) / grid.width for v in values.T]
-    return np.stack(means, -1)
+    _check_bins(allowed, len(grid.begin) * math.prod(np.shape(series.data)[1:]), grid.width)
+    edges = np.stack([grid.begin, grid.begin + grid.width])
+    area = np.zeros((*edges.shape, math.prod(np.shape(series.data)[1:])))
+    path, last = allowed.path, -np.inf
+    for times, values in series.blocks():
+        if not np.isfinite(values).all():
+            raise InputError(f"{path}: a time series has values that are NaN or infinite.")
+        if (np.diff(times) <= 0).any():
+            raise InputError(f"{path}: the times of a time series do not increase.")
+        if not np.isfinite(last):
+            area += np.minimum(edges - times[0], 0)[..., None] * values[0]
+        for k, column in enumerate(values.T):
+            area[..., k] += _integral(np.clip(edges, times[0], times[-1]), times, column)
+        last, end = times[-1], values[-1]
+    area += np.maximum(edges - last, 0)[..., None] * end
+    return (area[1] - area[0]) / grid.width
 
 
 def _integral(
-    at: Float[np.ndarray, " t"], times: Float[np.ndarray, " sample"], values: Float[np.ndarray, " sample"]
-) -> Float[np.ndarray, " t"]:
-    """The integral of the line through samples from the first of them to any time."""
+    at: Float[np.ndarray, "*t"], times: Float[np.ndarray, " sample"], values: Float[np.ndarray, " sample"]
+) -> Float[np.ndarray, "*t"]:
+    """The integral of the line through samples from the first of them to any time between them."""
     area = np.concatenate([[0.0], np.cumsum(np.diff(times) * (values[1:] + values[:-1]) / 2)])
     left = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 1)
     inside = np.interp(at, times, values)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from recurvature._errors import InputError, check_positive
+from recurvature._errors import InputError, check_count, check_positive
 from recurvature.io.importers.npz import read_npz
 from recurvature.io.opening import content, decoding, read_bytes
 from recurvature.io.recordings.arranging import Asked, arranged, has_activity
 from recurvature.io.recordings.hdf5 import hdf5_tables, opened
 from recurvature.io.recordings.matlab import matlab_tables
 from recurvature.io.recordings.recording import Recording
-from recurvature.io.recordings.tables import MOST_PER_BYTE, Table, Tables
+from recurvature.io.recordings.tables import UNPACK_LIMIT, Allowance, Table, Tables
 
 _HEAD = 520
 """Bytes by which formats are told apart: HDF5 files of MATLAB have 512 of their own in front."""
@@ -32,6 +32,7 @@ def read_recording(
     order: str | None = None,
     bin_width: float | None = None,
     circular: Mapping[str, float] | None = None,
+    unpack_limit: int = UNPACK_LIMIT,
 ) -> Recording:
     """Read a recording from `.npz`, `.mat` (version 5 and 7.3), `.h5` or `.nwb`, told apart by what they hold.
 
@@ -51,23 +52,26 @@ def read_recording(
       `starts`, `lengths`, `trial` or `trial_id`; else wherever a label changes; else all bins are one trial.
     - `bin_width`: in seconds. Else the single number called `bin_width`, `bin_size` or `dt`.
     - `circular`: periods of coordinates that come round again, `{"angle": 360}`. Else what an HDF5 file says of them.
+    - `unpack_limit`: how many times its own size, and a megabyte, a file may unpack to, all arrays that are read
+      together (numbers of one byte then take eight). Raise it for a file that you trust: empty bins pack well.
 
     An NWB file (extra `nwb`) has the spike times of its units binned, by `bin_width`, within the trials that its table
     of trials lists; `activity` may name a time series instead. Numbers in the table are coordinates of trials; time
     series named in `coordinates` or `polar` are averaged over each bin.
 
-    Nothing in a file is run, no pickle is opened, no other file is read, and nothing unpacked to more than 64 times
-    the size of the file and a megabyte, all arrays of it together (numbers of one byte then take eight). Raises
-    `InputError`, with what the file holds, where it or a name or a shape cannot be used.
+    Nothing in a file is run, no pickle is opened and no other file is read. Raises `InputError`, with what the file
+    holds, where it or a name or a shape cannot be used.
     """
     path = Path(path)
+    check_count(unpack_limit=unpack_limit)
+    allowed = Allowance(path, unpack_limit)
     asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width)
     head = _head(path)
     if _is_nwb(path, head):
         from recurvature.io.recordings.nwb import read_nwb
 
-        return _circular(read_nwb(path, asked), circular or {})
-    with _tables(path, head) as tables:
+        return _circular(read_nwb(path, asked, allowed), circular or {})
+    with _tables(path, head, allowed) as tables:
         if not tables:
             raise InputError(f"{path} holds no array of numbers.")
         return _circular(arranged(path, tables, asked), circular or {})
@@ -106,15 +110,15 @@ def _is_nwb(path: Path, head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _tables(path: Path, head: bytes) -> Iterator[Tables]:
+def _tables(path: Path, head: bytes, allowed: Allowance) -> Iterator[Tables]:
     if _is_hdf5(head):
-        with hdf5_tables(path) as tables:
+        with hdf5_tables(path, allowed) as tables:
             yield tables
     elif head.startswith(b"PK"):
-        arrays = read_npz(path, most=MOST_PER_BYTE)
+        arrays = read_npz(path, most=allowed.times)
         yield {name: Table(array.shape, lambda array=array: array) for name, array in arrays.items()}  # type: ignore[misc]
     elif head.startswith(b"MATLAB 5.0"):
-        yield matlab_tables(path)
+        yield matlab_tables(path, allowed)
     else:
         raise InputError(
             f"{path} holds {content(head)}, not a recording in .npz, .mat (version 5 or 7.3), .h5 or .nwb. Save it so."
@@ -131,7 +135,7 @@ def looks_recorded(path: str | Path) -> bool:
         return _is_hdf5(head) or head.startswith(b"MATLAB 5.0")
     # a PyTorch file is a zip archive too
     try:
-        arrays = read_npz(path, most=MOST_PER_BYTE)
+        arrays = read_npz(path, most=UNPACK_LIMIT)
         return has_activity({name: Table(a.shape, partial(np.asarray, a)) for name, a in arrays.items()})
     except InputError:
         return False

@@ -1,5 +1,6 @@
 """What a file holds before anything is made of it: named arrays of numbers with their shapes, read when asked for."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,34 @@ import numpy as np
 
 from recurvature._errors import InputError, did_you_mean
 
-MOST_PER_BYTE, FREE = 64, 1 << 20
+UNPACK_LIMIT, FREE = 64, 1 << 20
 """What a compressed file may unpack to: 64 times its size and a megabyte. Most bins of a unit hold no spike."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowance:
+    """What a file may unpack to: `times` its size, and a megabyte."""
+
+    path: Path
+    times: int = UNPACK_LIMIT
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    @property
+    def most(self) -> int:
+        """Bytes that it may unpack to."""
+        return self.times * self.size + FREE
+
+    def check(self, what: str, needed: int) -> None:
+        """Raise where `what` needs more bytes than that."""
+        if needed > self.most:
+            raise InputError(
+                f"{self.path}: {what} would unpack to more than {self.times} times the file. If you trust it, raise "
+                "`unpack_limit`."
+            )
 
 
 class Table(NamedTuple):
