@@ -81,7 +81,9 @@ def demo(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(metavar="NET.safetensors", help="File for the trained network.")],
-    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Name of a task (or `task` in the spec).")] = None,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Name of a task, or neurogym:NAME-v0 (or `task` in the spec).")
+    ] = None,
     system: Annotated[str | None, typer.Option(metavar="NAME", help="Kind of network.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the recurrent weights (default: full).")] = None,
@@ -133,7 +135,9 @@ def inspect(
 def analyze(
     net: Seen,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report and its data.")],
-    task: Annotated[str | None, typer.Option(metavar="TASK", help="The task that the network does.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="The task that it does, by name, or neurogym:NAME-v0.")
+    ] = None,
     lens: Annotated[
         str,
         typer.Option(metavar="A,B,…", help="warping, dynamics, latent, superposition, overlaps; or all."),

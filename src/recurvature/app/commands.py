@@ -99,9 +99,9 @@ def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Per
     of = "seed by seed, " if len(networks) > 1 else ""
     subtitle = f"{trained.fit.status.capitalize()}. Trials answered right: {of}{right}."
     parts = [
-        task_section(trained.task, next(iter(done.values()))),
+        task_section(trained.test, next(iter(done.values()))),
         about_network.network_section(network, None),
-        sections.learning_section(trained.task, next(iter(done.values())), history, seeds=trained.table(done)),
+        sections.learning_section(trained.test, next(iter(done.values())), history, seeds=trained.table(done)),
         sections.next_section(shlex.join(["recurvature", "analyze", str(saved), "--task", spec.task, "--out", "DIR"])),
     ]
     title = f"{who} of {spec.hidden} units, trained on {spec.task}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from typing import Any
 
 import equinox as eqx
@@ -38,11 +39,28 @@ TRIAL_BYTES = 64 * 2**20
 """Memory that the states of trials run at once may take."""
 
 
-def find_task(name: str, **parameters: Any) -> AbstractTask:
-    """The task called `name` with some of its parameters set."""
+NEUROGYM = "neurogym:"
+"""What stands before the name of an environment, where a task is named."""
+ENVIRONMENT_MS, TAU_MS = 20.0, 100.0
+"""Step of an environment unless another one is asked for, and the unit of time: at a fifth of it leaks are seen."""
+
+
+def find_task(name: str, *, training: bool = False, **parameters: Any) -> AbstractTask:
+    """The task called `name` with some of its parameters set; an environment has other trials for training."""
+    if name.startswith(NEUROGYM):
+        return _environment(name.removeprefix(NEUROGYM), training, **parameters)
     if name not in rc.tasks.TASKS:
+        if re.search(r"-v\d+$", name):
+            raise InputError(f"unknown task {name!r}. An environment of NeuroGym is named '{NEUROGYM}{name}'.")
         raise unknown("task", name, rc.tasks.TASKS)
     return rc.tasks.TASKS[name](**parameters)
+
+
+def _environment(name: str, training: bool, dt: float | None = None) -> AbstractTask:
+    """An environment of NeuroGym, its trials recorded once: always the same, for training and for all else."""
+    key = rc.stream(rc.key(0), "trials for training" if training else "trials")
+    step = ENVIRONMENT_MS if dt is None else dt * TAU_MS
+    return rc.tasks.from_environment(name, key=key, tau_ms=TAU_MS, dt=step)
 
 
 def build_network(system: str, task: AbstractTask, size: int, key: PRNGKey, **options: Any) -> Network:

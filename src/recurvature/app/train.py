@@ -1,6 +1,7 @@
 """`recurvature train` and the training half of `demo`: fit in blocks, with a checkpoint beside the output."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ class Trained:
     fit: Fit
     spec: TrainSpec
     resumed_at: int
+
+    @functools.cached_property
+    def test(self) -> AbstractTask:
+        """The task with trials that were not trained on, also where an environment made them beforehand."""
+        return task_of(self.spec, training=False)
 
     @property
     def networks(self) -> dict[int, Network]:
@@ -71,7 +77,7 @@ class Trained:
         """How well each seed that did not fail does its task."""
         good = {seed: n for seed, n in self.networks.items() if self.status(seed) != "non-finite"}
         key = rc.key(self.spec.seed)
-        return {seed: perform(n, self.task, key=key, trials=TRIALS, report=report) for seed, n in good.items()}
+        return {seed: perform(n, self.test, key=key, trials=TRIALS, report=report) for seed, n in good.items()}
 
     def table(self, done: dict[int, Performance]) -> Table | None:
         """One row to a seed; None where there is only one."""
@@ -95,9 +101,9 @@ def checkpoint_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.checkpoint{out.suffix}")
 
 
-def task_of(spec: TrainSpec) -> AbstractTask:
+def task_of(spec: TrainSpec, *, training: bool) -> AbstractTask:
     """The task that a spec names, with its step if it sets one."""
-    return find_task(spec.task, **({} if spec.dt is None else {"dt": spec.dt}))
+    return find_task(spec.task, training=training, **({} if spec.dt is None else {"dt": spec.dt}))
 
 
 def network_of(spec: TrainSpec, task: AbstractTask, key: Any) -> Network:
@@ -121,7 +127,7 @@ def run_training(
 
     `watch` sees the state of the run after every block, where there is no checkpoint.
     """
-    task = task_of(spec)
+    task = task_of(spec, training=True)
     network_of(spec, task, rc.key(0))  # faults of the spec show before any work
     state = load_checkpoint(checkpoint) if resume and checkpoint is not None and checkpoint.exists() else None
     options |= {"steps": spec.steps, "batch": spec.batch, "report": report, "resume": state}
