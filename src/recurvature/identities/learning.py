@@ -95,7 +95,7 @@ def learned_geometry(
         loss=np.asarray(units.loss),
         length=np.array([np.trace(writing_gram(s, layout)) for s in matrices]),
         matrix=matrices,
-        coordinates=tuple(c.name for c in grid.coordinates),
+        coordinates=grid.names,
         grid=grid.shape,
         overlap_error=overlap_error,
         error=error,

@@ -78,7 +78,7 @@ def overlap_metric(
         input_part=from_inputs,
         recurrent_part=recurrent,
         cross_part=predicted - from_inputs - recurrent,
-        coordinates=tuple(c.name for c in grid.coordinates),
+        coordinates=grid.names,
         grid=grid.shape,
         units=overlaps.units,
         error=error,

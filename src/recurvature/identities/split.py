@@ -133,7 +133,7 @@ def metric_split(
         fading=fading,
         latent=latent,
         lifted=lifted,
-        coordinates=tuple(c.name for c in grid.coordinates),
+        coordinates=grid.names,
         grid=grid.shape,
         form=found.form,
         closed=closed,

@@ -8,8 +8,8 @@ time, off from the second.
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -42,6 +42,15 @@ class Coordinate:
         if count == 1 and not self.periodic:
             return np.array([(self.low + self.high) / 2])
         return np.linspace(self.low, self.high, count, endpoint=not self.periodic)
+
+
+def chart_fields(coordinates: Sequence[Coordinate]) -> dict[str, Any]:
+    """What a result says of the coordinates of its points: fields `coordinates`, `units` and `periodic`."""
+    return {
+        "coordinates": tuple(c.name for c in coordinates),
+        "units": tuple(c.units for c in coordinates),
+        "periodic": tuple(c.periodic for c in coordinates),
+    }
 
 
 class AbstractDomain(eqx.Module):

@@ -80,6 +80,5 @@ def attribution(
     diagonal = lambda a: np.diagonal(a, axis1=-2, axis2=-1)  # noqa: E731
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.where(diagonal(gram) > 0, diagonal(gram), np.nan)
-    names = tuple(c.name for c in grid.coordinates)
     rates = diagonal(recurrent) / (2 * moved), diagonal(driven) / (2 * moved)
-    return Attribution(time, grid.theta, recurrent, driven, *rates, names, grid.shape)
+    return Attribution(time, grid.theta, recurrent, driven, *rates, grid.names, grid.shape)

@@ -15,7 +15,6 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping import local, triangular
 from recurvature.lenses.warping.field import (
     Course,
-    Grid,
     Initial,
     Space,
     check_network,
@@ -30,7 +29,7 @@ from recurvature.lenses.warping.reference import input_metric, upper_factors
 from recurvature.lenses.warping.smoothness import check_smooth, kinks_of_immersion, kinks_of_network
 from recurvature.lenses.warping.status import NON_FINITE, OK, PIECEWISE, TOO_FEW_DIMENSIONS, classify
 from recurvature.systems.base import Network
-from recurvature.systems.inputs import AbstractInputManifold
+from recurvature.systems.inputs import AbstractInputManifold, chart_fields
 from recurvature.systems.tangent import Frame, Rows
 
 BLOCK = 256
@@ -200,7 +199,7 @@ def curvature(
         theta=grid.theta,
         **tensors._asdict(),
         status=status,
-        **_named(grid),
+        **chart_fields(grid.coordinates),
         grid=grid.shape,
         space=space,
         inner=inner if isinstance(inner, str) else "given",
@@ -234,7 +233,7 @@ def local_geometry(
         theta=theta,
         **{name: leaf[0] for name, leaf in tensors._asdict().items()},
         status=status[0],
-        **_named(Grid(theta, (), immersion.coordinates)),
+        **chart_fields(immersion.coordinates),
         dtype=str(dtype),
         kinks=kinks,
     )
@@ -354,11 +353,3 @@ def _assess(
     if kinks:
         status = np.where(status == OK, PIECEWISE, status).astype(np.int8)
     return tensors, status
-
-
-def _named(grid: Grid) -> dict[str, Any]:
-    return {
-        "coordinates": tuple(c.name for c in grid.coordinates),
-        "units": tuple(c.units for c in grid.coordinates),
-        "periodic": tuple(c.periodic for c in grid.coordinates),
-    }

@@ -96,8 +96,7 @@ def extended_metric(
     check_network(network, manifold)
     grid = points_of(manifold, points)
     time, factor = extended_factors(network, manifold, grid.theta, Course(duration, samples, block), report)
-    names = (*(c.name for c in grid.coordinates), "time")
-    return ExtendedMetric(time, grid.theta, triangular.gram(factor), names, grid.shape)
+    return ExtendedMetric(time, grid.theta, triangular.gram(factor), (*grid.names, "time"), grid.shape)
 
 
 def dimension_check(

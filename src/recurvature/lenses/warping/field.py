@@ -38,6 +38,11 @@ class Grid(NamedTuple):
     shape: tuple[int, ...]
     coordinates: tuple[Coordinate, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the coordinates."""
+        return tuple(c.name for c in self.coordinates)
+
 
 class Course(NamedTuple):
     """How a field is computed: for how long, and in what portions."""

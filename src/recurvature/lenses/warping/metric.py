@@ -25,7 +25,7 @@ from recurvature.lenses.warping.field import (
 from recurvature.lenses.warping.reference import Reference, reference_factor, reference_name
 from recurvature.lenses.warping.status import NON_FINITE, classify
 from recurvature.systems.base import AbstractMap, Network
-from recurvature.systems.inputs import AbstractInputManifold
+from recurvature.systems.inputs import AbstractInputManifold, chart_fields
 from recurvature.systems.simulate import unaligned_jumps
 from recurvature.systems.tangent import Frame, gram_factor
 
@@ -156,9 +156,7 @@ def metric(
         stretches=stretches,
         log_volume=log_volume,
         status=status,
-        coordinates=tuple(c.name for c in grid.coordinates),
-        units=tuple(c.units for c in grid.coordinates),
-        periodic=tuple(c.periodic for c in grid.coordinates),
+        **chart_fields(grid.coordinates),
         grid=grid.shape,
         space=space,
         inner=inner if isinstance(inner, str) else "given",

@@ -86,7 +86,7 @@ def sheet(
         position=position,
         variance=scale[:kept] ** 2 / (total if total > 0 else 1.0),
         outputs=outputs[chosen],
-        coordinates=tuple(c.name for c in grid.coordinates),
+        coordinates=grid.names,
         periodic=tuple(c.periodic for c in grid.coordinates),
         grid=grid.shape,
         space=space,

@@ -7,12 +7,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from recurvature._errors import InputError, check_positive, check_shape
-from recurvature.lenses.warping.geodesics.curve import Geodesic, chart_fields, curve_status
+from recurvature.lenses.warping.geodesics.curve import Geodesic, curve_status
 from recurvature.lenses.warping.geodesics.joining import Solved, solve
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows, rows_at
 from recurvature.lenses.warping.geodesics.spray import factors
 from recurvature.lenses.warping.geodesics.status import BOUNDARY, CONJUGATE, OK
 from recurvature.lenses.warping.immersion import Immersion, check_immersion
+from recurvature.systems.inputs import chart_fields
 
 AGREEMENT = 1e-3
 """Largest relative change of a length by Richardson, on doubling the segments, at which a curve counts as converged."""
@@ -151,7 +152,7 @@ def _result(
         winding=winding,
         shortest=_shortest(measured, pair),
         status=measured.status.astype(np.int8),
-        **chart_fields(immersion),
+        **chart_fields(immersion.coordinates),
         problem="boundary value",
         method=f"least energy of {segments} chords, Richardson",
         dtype=str(theta.dtype),

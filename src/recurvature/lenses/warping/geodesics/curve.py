@@ -1,6 +1,6 @@
 r"""Geodesics as results, and what every curve is checked for."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import numpy as np
@@ -67,15 +67,6 @@ def ambient_lengths(
     with np.errstate(invalid="ignore", over="ignore"):
         polygon = np.linalg.norm(np.diff(vectors, axis=1), axis=-1).sum(-1)
         return polygon, np.linalg.norm(vectors[:, -1] - vectors[:, 0], axis=-1)
-
-
-def chart_fields(space: Space) -> dict[str, Any]:
-    """What a result says of the coordinates."""
-    return {
-        "coordinates": tuple(c.name for c in space.coordinates),
-        "units": tuple(c.units for c in space.coordinates),
-        "periodic": tuple(c.periodic for c in space.coordinates),
-    }
 
 
 def curve_status(

@@ -24,6 +24,7 @@ from recurvature.lenses.warping.geodesics.status import NON_FINITE, OK, UNREACHA
 from recurvature.lenses.warping.geodesics.stencil import metrication, stencil
 from recurvature.lenses.warping.immersion import Immersion, check_immersion
 from recurvature.lenses.warping.metric import WARPING
+from recurvature.systems.inputs import chart_fields
 
 Points = int | tuple[int, ...] | Float[Any, "point m"]
 
@@ -121,9 +122,7 @@ def geodesic_distances(
         status=status.astype(np.int8),
         metrication=graph.metrication,
         flat_metrication=float(metrication(stencil(neighbours, len(shape)).astype(float))) if shape else None,
-        coordinates=tuple(c.name for c in immersion.coordinates),
-        units=tuple(c.units for c in immersion.coordinates),
-        periodic=tuple(c.periodic for c in immersion.coordinates),
+        **chart_fields(immersion.coordinates),
         grid=shape,
         neighbours=int(neighbours),
         edges=edges,

@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from recurvature._errors import InputError, check_count, unknown
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.warping.geodesics.curve import chart_fields
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, point_rows, rows_at
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.lenses.warping.metric import WARPING
+from recurvature.systems.inputs import chart_fields
 
 FINE, COARSE = 4, 3
 """Gauss–Legendre points between two samples: of the length, and of the rule whose difference estimates its error."""
@@ -81,7 +81,7 @@ def arc_length(
         profile=profile.astype(dtype),
         chord=chord.astype(dtype),
         along=coordinate.name,
-        **chart_fields(immersion),
+        **chart_fields(immersion.coordinates),
         dtype=str(dtype),
     )
 

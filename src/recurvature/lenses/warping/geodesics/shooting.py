@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from recurvature._errors import InputError, check_count, check_positive
-from recurvature.lenses.warping.geodesics.curve import Geodesic, ambient_lengths, chart_fields, curve_status
+from recurvature.lenses.warping.geodesics.curve import Geodesic, ambient_lengths, curve_status
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows
 from recurvature.lenses.warping.geodesics.spray import Space, Vector, bare, christoffel, factor, factors
 from recurvature.lenses.warping.geodesics.status import NOT_CONVERGED, OK
 from recurvature.lenses.warping.immersion import StateAt
 from recurvature.systems.base import AbstractFlow
+from recurvature.systems.inputs import chart_fields
 from recurvature.systems.tangent import RTOL
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
@@ -197,7 +198,7 @@ def _result(
         winding=np.nan_to_num(np.trunc(turns), posinf=0, neginf=0).astype(int),
         shortest=status == OK,
         status=status.astype(np.int8),
-        **chart_fields(space),
+        **chart_fields(space.coordinates),
         problem="initial value",
         method=method,
         dtype=str(theta.dtype),

@@ -11,12 +11,13 @@ from jaxtyping import Array, Bool, Float
 
 from recurvature._errors import InputError, check_count, check_positive
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.warping.geodesics.curve import chart_fields, curve_status
+from recurvature.lenses.warping.geodesics.curve import curve_status
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, periods, point_rows
 from recurvature.lenses.warping.geodesics.shooting import DRIFT_LIMIT, default_tolerance, integrate
 from recurvature.lenses.warping.geodesics.spray import Space, Vector, bare, christoffel, factors
 from recurvature.lenses.warping.geodesics.status import NOT_CONVERGED, OK
 from recurvature.lenses.warping.metric import WARPING
+from recurvature.systems.inputs import chart_fields
 
 PIECE_STEPS = 128
 """Most steps of the solver between two samples."""
@@ -97,7 +98,7 @@ def transport(
         vector=moved,
         drift=drift,
         status=_with_drift(carried.status, float(drift.max()), drift.dtype),
-        **chart_fields(space),
+        **chart_fields(space.coordinates),
         method=carried.method,
         dtype=str(carried.theta.dtype),
     )
@@ -129,7 +130,7 @@ def holonomy(space: Space, loop: Curve, *, samples: int = 33, tolerance: float |
         angle=np.asarray(angle, dtype),
         drift=np.asarray(drift, dtype),
         status=_with_drift(carried.status, float(drift), dtype),
-        **chart_fields(space),
+        **chart_fields(space.coordinates),
         method=carried.method,
         dtype=str(dtype),
     )

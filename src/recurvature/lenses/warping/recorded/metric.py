@@ -17,7 +17,7 @@ from recurvature.lenses.warping.recorded.rows import dealt, gathered
 from recurvature.lenses.warping.reference import upper_factors
 from recurvature.lenses.warping.status import BELOW_NOISE, OK, UNSAMPLED
 from recurvature.measures.crossed import CROSSNOBIS
-from recurvature.systems.inputs import Coordinate
+from recurvature.systems.inputs import Coordinate, chart_fields
 
 FOLDS = (5, 12)
 """Least and most folds: with one of five left out, halves still have two each (docs eq. W.67)."""
@@ -145,9 +145,7 @@ def recorded_metric(
         theta=centres,
         **_numbers(found, folds, level),
         trials=np.array([each.trials for each in found]),
-        coordinates=tuple(c.name for c in coordinates),
-        units=tuple(c.units for c in coordinates),
-        periodic=tuple(c.periodic for c in coordinates),
+        **chart_fields(coordinates),
         grid=grid,
         space="activity",
         inner=inner if isinstance(inner, str) else "given",
