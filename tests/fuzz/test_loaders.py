@@ -186,7 +186,7 @@ def test_network_files_of_our_own(tmp_path: Path) -> None:
 
 def test_network_files_with_a_changed_spec_and_a_right_checksum(tmp_path: Path) -> None:
     data = network_bytes(tmp_path)
-    counts = run(io.load, tmp_path / "net.safetensors", attempts(2, 700, mutate_signed, data))
+    counts = run(io.load, tmp_path / "net.safetensors", attempts(2, 400, mutate_signed, data))
     assert counts["loaded"] > 0
 
 
@@ -203,9 +203,9 @@ def test_npz(tmp_path: Path, save: Callable[..., None], change: Callable[..., by
     run(io.read_network, tmp_path / "net.npz", attempts(4, 700, change, npz(save)))
 
 
-@pytest.mark.parametrize("change", [mutate, mutate_member])
-def test_pytorch_files(tmp_path: Path, change: Callable[[bytes, np.random.Generator], bytes]) -> None:
-    run(io.read_network, tmp_path / "net.pt", attempts(5, 1000, change, gru_file()))
+@pytest.mark.parametrize(("change", "count"), [(mutate, 1500), (mutate_member, 300)])
+def test_pytorch_files(tmp_path: Path, change: Callable[[bytes, np.random.Generator], bytes], count: int) -> None:
+    run(io.read_network, tmp_path / "net.pt", attempts(5, count, change, gru_file()))
 
 
 def test_checkpoints(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_zarr_folders(tmp_path: Path) -> None:
     )
     counts = {"loaded": 0, "refused": 0}
     shutil.copytree(tmp_path / "result.zarr", target)
-    for _ in range(300):
+    for _ in range(200):
         name = names[int(rng.integers(len(names)))]
         original = (target / name).read_bytes()
         (target / name).write_bytes(mutate(original, rng))
