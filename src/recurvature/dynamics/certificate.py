@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.linalg import norm
+from scipy.linalg import get_lapack_funcs
 
 from recurvature.dynamics.rate import AbstractLatentRate, AbstractRate, LatentRate, Rate, SynapsesRate, drive, flow_of
 from recurvature.dynamics.stability import BOUNDED
@@ -56,36 +57,56 @@ class Bound(NamedTuple):
 
 def certify(
     rate: AbstractRate, x: Float[np.ndarray, " n"], value: Float[np.ndarray, " n"], jacobian: Float[np.ndarray, "n n"]
-) -> Bound:
-    r"""Newton–Kantorovich at a point, given the rate and its Jacobian there (docs eq. D.6, D.7).
+) -> tuple[Bound, int]:
+    r"""Newton–Kantorovich at a point, given the rate and its Jacobian there (docs eq. D.6, D.7); the index too.
 
-    $h = \eta K \le 1/2$ gives the error $2\eta/(1+\sqrt{1-2h})$.
+    $h = \eta K \le 1/2$ gives the error $2\eta/(1+\sqrt{1-2h})$. The index is the sign of $\det(-J)$.
     """
-    nothing = Bound(np.nan, np.nan, NONE)
-    strengths = np.linalg.svd(jacobian, compute_uv=False)
-    if _phi(rate) == "relu" or strengths[0] * np.finfo(x.dtype).eps >= MOST_SINGULAR * strengths[-1]:
+    inverse, sign = _factorised(jacobian)
+    nothing = Bound(np.nan, np.nan, NONE), sign
+    if _phi(rate) == "relu" or not sign:
         return nothing
-    inverse, kind = np.linalg.inv(jacobian), PROVED
+    size, kind = longest(inverse), PROVED
+    if not float(norm(jacobian)) * size * np.finfo(x.dtype).eps < MOST_SINGULAR:  # NaN too
+        return nothing
     rounding, bend = _bounds(rate, x, inverse)
-    step = float(norm(inverse @ value) + rounding / strengths[-1])
+    step = float(norm(inverse @ value)) + rounding * size
     if np.isnan(bend):
         kind, bend = ESTIMATED, SAFETY * _probed(rate, x, inverse)
     h = step * float(bend)
     if not h <= 0.5:  # NaN too
         return nothing
     root = (1 - 2 * h) ** 0.5
-    return Bound(2 * step / (1 + root), (1 + root) / float(bend) if bend else np.inf, kind)
+    return Bound(2 * step / (1 + root), (1 + root) / float(bend) if bend else np.inf, kind), sign
+
+
+def longest(matrix: Float[np.ndarray, "i j"]) -> float:
+    r"""A bound on the 2-norm, by products: $\lVert(A^\top A)^2\rVert_F^{1/4}$, at most $n^{1/8}$ times too large."""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    scale = float(norm(tall)) or 1.0  # so that no power overflows
+    gram = (tall / scale).T @ (tall / scale)
+    return scale * float(norm(gram @ gram)) ** 0.25
+
+
+def _factorised(jacobian: Float[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n n"], int]:
+    """The inverse, and the sign of det(-J), from one factorisation; 0 where J is singular."""
+    factorise, invert = get_lapack_funcs(("getrf", "getri"), (jacobian,))
+    lu, swaps, singular = factorise(jacobian)
+    if singular or not np.isfinite(lu).all():
+        return jacobian, 0
+    negative = (np.diag(lu) > 0).sum() + (swaps != np.arange(len(swaps))).sum()
+    return invert(lu, swaps, lwork=64 * len(lu))[0], 1 - 2 * int(negative % 2)
 
 
 def lifted(bound: Bound, rate: Rate, latent: AbstractLatentRate) -> Bound:
     r"""The bound for the state of a low-rank network, given that for its latent variables (docs eq. D.8, D.20)."""
     if isinstance(latent, SynapsesRate):
-        back = float(norm(np.asarray(latent.encoding()), 2))
+        back = longest(np.asarray(latent.encoding()))
         return Bound(_steepest(latent.flow) * bound.error, bound.alone / back, bound.certificate)
     assert isinstance(latent, LatentRate)
     steepest = SLOPES.get(latent.phi, np.nan) if isinstance(latent.phi, str) else np.nan
-    left = float(norm(np.asarray(latent.left), 2))
-    right = latent.scale * float(norm(np.asarray(latent.right), 2))
+    left = longest(np.asarray(latent.left))
+    right = latent.scale * longest(np.asarray(latent.right))
     out, back = (steepest, 1.0) if isinstance(flow_of(rate.system), LeakyRate) else (1.0, steepest)
     return Bound(out * left * bound.error, bound.alone / (back * right), bound.certificate)
 
@@ -96,7 +117,7 @@ def _steepest(flow: MultiSynapseLatentFlow) -> float:
     slopes = [SLOPES.get(phi, np.nan) if isinstance(phi, str) else np.nan for phi in phis]
     if flow.network.combine == "product" and len(phis) > 1 and not all(phi in BOUNDED for phi in phis):
         return np.nan  # the slope of one is multiplied by the value of another
-    parts = [s * float(norm(np.asarray(synapse.left), 2)) for s, synapse in zip(slopes, flow.synapses, strict=True)]
+    parts = [s * longest(np.asarray(synapse.left)) for s, synapse in zip(slopes, flow.synapses, strict=True)]
     return float(norm(parts))
 
 
@@ -131,7 +152,7 @@ def _bounds(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.nd
         left, right, given = (np.asarray(a) for a in (rate.left, rate.scale * rate.right, rate.drive))
         entering = abs(left) @ abs(x) + abs(given)
         terms = abs(x) + abs(right).T @ (abs(_value(rate.phi, left @ x + given)) + entering)
-        bend *= norm(inverse @ right.T, 2) * norm(left, axis=1).max() * norm(left, 2)
+        bend *= longest(inverse @ right.T) * norm(left, axis=1).max() * longest(left)
         return _unit(x, len(right)) * float(norm(terms)), float(bend)
     if isinstance(rate, SynapsesRate):
         encoding, rates = np.asarray(rate.encoding()), np.asarray(rate.flow.lift(jnp.asarray(x), rate.inputs))
@@ -146,10 +167,10 @@ def _bounds(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.nd
     weight, given = np.asarray(flow.connectivity.dense()), np.asarray(drive(flow, rate.inputs))
     if isinstance(flow, LeakyCurrent):
         terms = abs(x) + abs(weight) @ abs(_value(flow.phi, x)) + abs(given)
-        bend *= norm(inverse @ weight, 2)
+        bend *= longest(inverse @ weight)
     else:
         terms = 2 * abs(x) + abs(weight) @ abs(x) + abs(given)
-        bend *= norm(inverse, 2) * norm(weight, axis=1).max() * norm(weight, 2)
+        bend *= longest(inverse) * norm(weight, axis=1).max() * longest(weight)
     return _unit(x, len(x)) * float(norm(terms)), float(bend)
 
 
@@ -163,13 +184,23 @@ def _unit(x: Float[np.ndarray, " n"], terms: int) -> float:
 
 
 def _probed(rate: AbstractRate, x: Float[np.ndarray, " n"], inverse: Float[np.ndarray, "n n"]) -> float:
-    r"""The largest $\lVert J^{-1}D^2g(x)[v]\rVert_F$ over some unit vectors $v$: cosines of different frequencies."""
+    r"""The largest $\lVert J^{-1}D^2g(x)[v]\rVert_F$ over some unit vectors $v$: cosines of different frequencies.
+
+    The norm is that of the mean square of $J^{-1}D^2g(x)[v, z]$ over some vectors of signs $z$.
+    """
     index = np.arange(len(x))
-    waves = [np.cos((1 + 0.7 * k) * (k + 1) * index + k) for k in range(PROBES)]
-    units = [(wave / norm(wave)).astype(x.dtype) for wave in waves]
-    return max(float(norm(inverse @ np.asarray(_bend(rate, x, v)))) for v in units)
+    waves = [np.cos((1 + 0.7 * k) * (k + 1) * index + k) for k in range(2 * PROBES)]
+    along = np.array([wave / norm(wave) for wave in waves[:PROBES]], x.dtype)
+    signs = np.where(np.array(waves[PROBES:]) < 0, -1, 1).astype(x.dtype)
+    found = np.asarray(_bends(rate, x, along, signs)) @ inverse.T
+    return float(np.sqrt((found**2).sum(-1).mean(1)).max())
 
 
 @eqx.filter_jit
-def _bend(rate: AbstractRate, x: Float[Any, " n"], along: Float[Any, " n"]) -> Float[Array, "n n"]:
-    return jax.jvp(rate.jacobian, (jnp.asarray(x),), (jnp.asarray(along),))[1]
+def _bends(
+    rate: AbstractRate, x: Float[Any, " n"], along: Float[Any, "probe n"], across: Float[Any, "probe n"]
+) -> Float[Array, "probe probe n"]:
+    """Second derivatives along every pair."""
+    slopes = lambda y, v: jax.jvp(rate, (y,), (v,))[1]  # noqa: E731
+    bend = lambda v, z: jax.jvp(lambda y: slopes(y, v), (jnp.asarray(x),), (z,))[1]  # noqa: E731
+    return jax.vmap(lambda v: jax.vmap(lambda z: bend(v, z))(jnp.asarray(across)))(jnp.asarray(along))

@@ -146,7 +146,7 @@ def describe(problem: Problem, point: Float[np.ndarray, " k"]) -> Description:
     value, jacobian = (np.asarray(a) for a in value_and_jacobian(problem.fine, point))
     system, fine = problem.full.system, problem.fine
     values = own_spectrum(system, np.linalg.eigvals(jacobian)).astype(complex)
-    bound = certify(fine, point, value, jacobian)
+    bound, sign = certify(fine, point, value, jacobian)
     if isinstance(fine, AbstractLatentRate):
         bound = lifted(bound, problem.full, fine)
-    return Description(unstable_first(values, kind_of(system)), int(np.linalg.slogdet(-jacobian)[0]), bound)
+    return Description(unstable_first(values, kind_of(system)), sign, bound)

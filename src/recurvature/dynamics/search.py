@@ -1,28 +1,29 @@
 r"""The search for zeros of a rate of change: Levenberg–Marquardt on a pool of starts, then Newton on what was found.
 
 Steps are taken in blocks of equal size; starts that have arrived, or that no longer move, leave the pool, so that the
-slowest start costs its own steps only. A step solves $(J^\top J + \lambda\bar d\,1)\,s = -J^\top g$ by Cholesky, with
-$\bar d$ the mean diagonal entry of $J^\top J$ (docs eq. D.3).
-
-A library's solver was tried first. On a GRU of 128 units and 32 starts in float32, a step of optimistix's
-`LevenbergMarquardt` costs 5 times as much (it factorises the stacked matrix by QR), one of its `Dogleg` 2.4 times, both
-took more steps, and neither runs in float32 once 64-bit numbers are switched on: they keep their radius in float64.
+slowest start costs its own steps only. Large states step without matrices first; a start that comes to rest so, without
+having arrived, goes on by factorisation (docs eq. D.3, D.21).
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from recurvature.dynamics.rate import AbstractRate
+from recurvature.dynamics.rate import AbstractRate, Rate, flow_of
+from recurvature.dynamics.steps import CHUNK, factorised, matrix_free, relative_speed
+from recurvature.systems.base import FunctionFlow, FunctionMap
 
-BLOCK = 32
-"""States that step together."""
-CHUNK = 4
-"""Steps between two looks at who has arrived."""
+LEAST_FREE = 64
+"""Of fewer variables a factorisation is cheaper."""
+BLOCK = 64
+"""States that step together without matrices."""
+MATRICES = 2**19
+"""Entries of the Jacobians of a block that is factorised, 32 states at most: they stay in the cache of a core."""
 NEWTON_STEPS = 6
 """From the search's tolerance two or three reach rounding; near a bifurcation convergence is slower."""
 STALLED = 0.9
@@ -39,86 +40,47 @@ class Searched(NamedTuple):
     """At rest: arrived, or at a minimum of the speed. The others ran out of steps."""
 
 
-def relative_speed(rate: AbstractRate, x: Float[Array, " n"], scale: float) -> Float[Array, ""]:
-    r"""$\lVert g(x)\rVert/(a\sqrt N + \lVert x\rVert)$ with $a$ = `scale` (docs eq. D.2)."""
-    norm = jnp.linalg.norm
-    size = jnp.asarray(scale * len(x) ** 0.5, x.dtype)
-    return norm(rate(x)) / (size + norm(x))
-
-
 def search(
     rate: AbstractRate, starts: Float[np.ndarray, "start n"], *, tolerance: float, scale: float, max_steps: int
 ) -> Searched:
     """Follow every start until its relative speed is below `tolerance`, it is at rest, or `max_steps` are taken."""
     states = np.array(starts)
-    total, block = len(states), min(BLOCK, len(states))
+    total = len(states)
     damping, speed = np.ones(total, states.dtype), np.full(total, np.inf, states.dtype)
-    stalls, arrived = np.zeros(total, int), np.zeros(total, bool)
+    stalls, arrived, free = np.zeros(total, int), np.zeros(total, bool), np.full(total, _has_products(rate))
     for _ in range(-(-max_steps // CHUNK)):
         active = np.flatnonzero(~arrived & (stalls < 2))
-        for first in range(0, len(active), block):
-            part = active[first : first + block]
-            where = np.resize(part, block)  # the last block is filled up by repetition
-            moved, lam, after = map(np.asarray, _advance(rate, states[where], damping[where], scale, tolerance))
-            before, kept = speed[part], slice(len(part))
-            states[part], damping[part], speed[part] = moved[kept], lam[kept], after[kept]
-            still = after[kept] ** 2 >= STALLED * before**2
-            stalls[part] = np.where(still | ~np.isfinite(after[kept]), stalls[part] + 1, 0)
-            arrived[part] = after[kept] <= tolerance
         if not len(active):
             break
+        for advance, part, where in _turns(active, free, states.shape):
+            moved, lam, after = map(np.asarray, advance(rate, states[where], damping[where], scale, tolerance))
+            before, kept = speed[part], slice(len(part))
+            states[part], damping[part], speed[part] = moved[kept], lam[kept], after[kept]
+            still = (after[kept] ** 2 >= STALLED * before**2) | ~np.isfinite(after[kept])
+            stalls[part] = np.where(still & ~free[part], stalls[part] + 1, 0)
+            free[part] &= ~still
+            arrived[part] = after[kept] <= tolerance
     return Searched(states, speed, arrived | ((stalls >= 2) & np.isfinite(speed)))
 
 
-@eqx.filter_jit
-def _advance(
-    rate: AbstractRate, x: Float[Any, "block n"], damping: Float[Any, " block"], scale: float, tolerance: float
-) -> tuple[Float[Array, "block n"], Float[Array, " block"], Float[Array, " block"]]:
-    """`CHUNK` steps of a block, or fewer if all arrive before; its states, dampings and relative speeds."""
-    Course = tuple[Any, Float[Array, "block n"], Float[Array, " block"], Float[Array, " block"]]
-    speeds = jax.vmap(lambda x: relative_speed(rate, x, scale))
-
-    def unfinished(course: Course) -> Bool[Array, ""]:
-        return (course[0] < CHUNK) & ~(course[3] <= tolerance).all()
-
-    def step(course: Course) -> Course:
-        taken, x, lam, _ = course
-        x, lam = jax.vmap(lambda x, lam: marquardt_step(rate, x, lam))(x, lam)
-        return taken + 1, x, lam, speeds(x)
-
-    def creeping(x: Float[Array, "block n"]) -> tuple[Float[Array, "block n"], Float[Array, " block"]]:
-        x = jax.vmap(lambda x: _newton_step_if_better(rate, x))(x)
-        return x, speeds(x)
-
-    x, damping = jnp.asarray(x), jnp.asarray(damping)
-    _, x, damping, speed = jax.lax.while_loop(unfinished, step, (0, x, damping, speeds(x)))
-    x, speed = jax.lax.cond((speed <= tolerance).all(), lambda x: (x, speed), creeping, x)
-    return x, damping, speed
+def _turns(
+    active: Int[np.ndarray, " some"], free: Bool[np.ndarray, " start"], shape: tuple[int, int]
+) -> Iterator[tuple[Callable[..., Any], Int[np.ndarray, " part"], Int[np.ndarray, " block"]]]:
+    """How to step, whom, and those filled up by repetition to a block of one size."""
+    narrow = int(np.clip(MATRICES // shape[1] ** 2, 1, 32))
+    pools = (matrix_free, BLOCK, active[free[active]]), (factorised, narrow, active[~free[active]])
+    for advance, size, pool in pools:
+        block = min(size, shape[0])
+        for first in range(0, len(pool), block):
+            part = pool[first : first + block]
+            yield advance, part, np.resize(part, block)
 
 
-def _newton_step_if_better(rate: AbstractRate, x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """A step by LU, which converges where a damped one creeps: along nearly singular directions."""
-    value = rate(x)
-    tried = x - jnp.linalg.solve(rate.jacobian(x), value)
-    return jnp.where(jnp.sum(rate(tried) ** 2) < value @ value, tried, x)  # false for NaN
-
-
-def marquardt_step(
-    rate: AbstractRate, x: Float[Array, " n"], damping: Float[Array, ""]
-) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    r"""One trial step: taken if it lowers $q = \lVert g\rVert^2/2$; the damping follows how well that was foreseen."""
-    value, jac = rate(x), rate.jacobian(x)
-    normal, slopes = jac.T @ jac, jac.T @ value
-    mean = jnp.trace(normal) / len(x) + jnp.finfo(x.dtype).tiny
-    damped = normal + damping * mean * jnp.eye(len(x), dtype=x.dtype)
-    step = -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(damped), slopes)
-    now, then = value @ value, jnp.sum(rate(x + step) ** 2)
-    foreseen = now - jnp.sum((value + jac @ step) ** 2)
-    ratio = (now - then) / foreseen
-    better = then < now  # false for NaN
-    smallest, largest = 100 * jnp.finfo(x.dtype).eps, jnp.asarray(1e8, x.dtype)
-    factor = jnp.where(~better, 8.0, jnp.where(ratio > 0.75, 0.1, jnp.where(ratio < 0.25, 4.0, 1.0)))
-    return jnp.where(better, x + step, x), jnp.clip(damping * factor.astype(x.dtype), smallest, largest)
+def _has_products(rate: AbstractRate) -> bool:
+    """Whether steps without matrices pay, and can be had: a bare function may have no transposed derivative."""
+    if not isinstance(rate, Rate) or isinstance(flow_of(rate.system) or rate.system, FunctionMap | FunctionFlow):
+        return False
+    return rate.system.state_size >= LEAST_FREE
 
 
 def polish(
@@ -134,18 +96,23 @@ def polish(
 
 @eqx.filter_jit
 def _newton(rate: AbstractRate, x: Float[Any, " n"], scale: float) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    def step(
-        carry: tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, ""]], _: None
-    ) -> tuple[tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, ""]], None]:
-        x, best, speed = carry
+    Course = tuple[Any, Float[Array, " n"], Float[Array, " n"], Float[Array, ""], Bool[Array, ""]]
+    rounding = jnp.finfo(x.dtype).eps
+
+    def unfinished(course: Course) -> Bool[Array, ""]:
+        return (course[0] < NEWTON_STEPS) & ~course[4]
+
+    def step(course: Course) -> Course:
+        taken, x, best, speed, _ = course
         x = x - jnp.linalg.solve(rate.jacobian(x), rate(x))
         now = relative_speed(rate, x, scale)
         slower = now < speed  # false for NaN, of a singular Jacobian
-        return (x, jnp.where(slower, x, best), jnp.where(slower, now, speed)), None
+        best, speed = jnp.where(slower, x, best), jnp.where(slower, now, speed)
+        return taken + 1, x, best, speed, (speed <= rounding) | (~slower & (speed <= rounding**0.75))
 
     x = jnp.asarray(x)
-    (_, best, speed), _ = jax.lax.scan(step, (x, x, relative_speed(rate, x, scale)), length=NEWTON_STEPS)
-    return best, speed
+    begun = (0, x, x, relative_speed(rate, x, scale), jnp.asarray(False))
+    return jax.lax.while_loop(unfinished, step, begun)[2:4]
 
 
 def distinct(states: Float[np.ndarray, "point n"], speed: Float[np.ndarray, " point"], distance: float) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""The steps of the search: without matrices, by factorisation, and what is proved of where they end."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recurvature.dynamics import fixed_points, search
+from recurvature.dynamics.certificate import _factorised, _probed, longest
+from recurvature.dynamics.rate import Rate
+from recurvature.dynamics.steps import _least_squares
+from recurvature.systems import Dense, FunctionMap, LeakyRate
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """64 units that hold three patterns, in a random background: 3 × 2 stable points at least."""
+    rng = np.random.default_rng(0)
+    patterns = np.sign(rng.standard_normal((3, 64)))
+    weight = 1.8 * patterns.T @ patterns / 64 + 0.3 * rng.standard_normal((64, 64)) / 8
+    chosen = patterns[rng.integers(0, 3, 24)] * rng.choice([-1, 1], (24, 1))
+    starts = 0.6 * chosen + 0.3 * rng.standard_normal((24, 64))
+    return LeakyRate(Dense(jnp.asarray(weight)), jnp.zeros((64, 0)), jnp.zeros(64)), starts
+
+
+def test_steps_without_matrices_lead_where_factorised_ones_do(memory, monkeypatch):
+    flow, starts = memory
+    ours = fixed_points(flow, starts=starts)
+    monkeypatch.setattr(search, "LEAST_FREE", 1000)
+    other = fixed_points(flow, starts=starts)
+    # each start may take another way, but to points of one set, polished to rounding
+    apart = np.linalg.norm(np.asarray(ours.states)[:, None] - np.asarray(other.states)[None], axis=2)
+    stable = np.asarray(ours.unstable) == 0
+    assert stable.sum() >= 6
+    assert apart[stable].min(1).max() < 1e-12
+    assert (np.asarray(ours.status) == 0).all()
+    assert (np.asarray(other.status) == 0).all()
+
+
+def test_a_start_that_comes_to_rest_without_matrices_goes_on_by_factorisation(memory, monkeypatch):
+    flow, starts = memory
+    turned = []
+    factorised = search.factorised
+    monkeypatch.setattr(search, "factorised", lambda *args: turned.append(1) or factorised(*args))
+    # one that does nothing: every start comes to rest
+    monkeypatch.setattr(search, "matrix_free", lambda rate, x, lam, scale, tol: (x, lam, np.ones(len(x), x.dtype)))
+    points = fixed_points(flow, starts=starts[:2])
+    assert len(turned) > 0
+    assert (np.asarray(points.status) == 0).all()
+
+
+@pytest.mark.oracle
+def test_conjugate_gradients_solve_damped_least_squares():
+    rng = np.random.default_rng(1)
+    matrices, values = rng.standard_normal((3, 6, 6)), rng.standard_normal((3, 6))
+    ridge = np.array([0.0, 0.3, 2.0])
+    forward = lambda s: jnp.einsum("bij,bj->bi", matrices, s)  # noqa: E731
+    back = lambda y: jnp.einsum("bij,bi->bj", matrices, y)  # noqa: E731
+    goal = jnp.full(3, 1e-12)
+    steps, left = _least_squares(forward, back, jnp.asarray(values), jnp.asarray(ridge), goal)
+    for matrix, value, extra, step, rest in zip(matrices, values, ridge, steps, left, strict=True):
+        stacked = np.vstack([matrix, extra**0.5 * np.eye(6)])
+        wanted = np.linalg.lstsq(stacked, -np.concatenate([value, np.zeros(6)]))[0]
+        # a gradient of 1e-12 over the least singular value squared, some hundredths
+        np.testing.assert_allclose(step, wanted, atol=1e-8)
+        np.testing.assert_allclose(rest, value + matrix @ wanted, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (30, 4), (5, 40), (40, 40)])
+def test_a_norm_by_products_is_a_bound_and_a_close_one(shape):
+    matrix = np.random.default_rng(2).standard_normal(shape)
+    norm = np.linalg.norm(matrix, 2)
+    # rounding where they are equal, a matrix of one column
+    assert norm * (1 - 1e-14) <= longest(matrix) <= norm * min(shape) ** 0.125 * (1 + 1e-14)
+
+
+def test_one_factorisation_gives_inverse_and_index():
+    rng = np.random.default_rng(3)
+    for size in (1, 2, 5, 8):
+        matrix = rng.standard_normal((size, size))
+        inverse, sign = _factorised(matrix)
+        # well-conditioned matrices of up to eight rows
+        np.testing.assert_allclose(inverse @ matrix, np.eye(size), atol=1e-12)
+        assert sign == np.sign(np.linalg.det(-matrix))
+    assert _factorised(np.zeros((2, 2)))[1] == 0
+
+
+def test_the_measured_bend_is_that_of_a_quadratic_map():
+    rng = np.random.default_rng(4)
+    bends = rng.standard_normal((40, 40, 40)) / 40
+    rate = Rate(FunctionMap(lambda x, u: x + jnp.einsum("ijk,j,k->i", bends, x, x), 40, 1), jnp.zeros(1))
+    inverse = rng.standard_normal((40, 40)) / 40**0.5
+    found = _probed(rate, np.zeros(40), inverse)
+    norms = []
+    for k in (0, 1):
+        wave = np.cos((1 + 0.7 * k) * (k + 1) * np.arange(40) + k)
+        along = np.einsum("ijk,j->ik", bends + bends.swapaxes(1, 2), wave / np.linalg.norm(wave))
+        norms.append(np.linalg.norm(inverse @ along))
+    # two vectors of signs stand for all: a share of some tenths, of random matrices of 40 rows
+    assert found == pytest.approx(max(norms), rel=0.3)
