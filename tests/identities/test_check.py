@@ -31,14 +31,6 @@ def test_every_identity_of_a_linear_low_rank_network_holds(linear):
     assert len(found.names) == len(found.statements) == len(found.equations) == len(found.reasons)
 
 
-@pytest.mark.slow
-def test_it_survives_a_file(linear):
-    found, _ = linear
-    back = rc.identities.IdentityCheck.from_xarray(found.to_xarray())
-    assert back.names == found.names
-    assert back.verdicts == found.verdicts
-
-
 def test_what_is_no_identity_of_a_dense_network_says_why():
     network = rc.systems.leaky_rate(9, inputs=4, outputs=1, key=rc.key(0))
     found, verdicts = checked(network)

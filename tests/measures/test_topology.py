@@ -213,10 +213,3 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "ripser", None)
     with pytest.raises(InputError, match=r"pip install 'recurvature\[topology\]'"):
         persistence(table(polygon(5)))
-
-
-def test_a_barcode_survives_being_a_data_set() -> None:
-    found = persistence(table(polygon(20)), degrees=1)
-    again = Persistence.from_xarray(found.to_xarray())
-    np.testing.assert_array_equal(found.bars(0), again.bars(0))
-    assert again.covering_radius == found.covering_radius

@@ -9,10 +9,9 @@ import pytest
 
 import recurvature as rc
 from recurvature import training, warping
-from recurvature._result import AbstractResult
 from recurvature.systems import Network, leaky_current
 from recurvature.tasks import ContextDecision
-from recurvature.training import Fit, History, Penalty
+from recurvature.training import Fit, Penalty
 from recurvature.training.descent import train_block
 from recurvature.training.spec import describe
 
@@ -97,9 +96,3 @@ def test_different_forms_are_told_apart() -> None:
     texts = {json.dumps(describe(each), sort_keys=True) for each in forms}
     assert len(texts) == len(forms)
     assert json.dumps(describe(held()), sort_keys=True) in texts
-
-
-def test_a_history_keeps_the_form_on_disk(to_ratio: Fit) -> None:
-    history = to_ratio.history
-    again: AbstractResult = History.from_xarray(history.to_xarray())
-    assert again.penalty_forms == history.penalty_forms  # type: ignore[attr-defined]

@@ -198,13 +198,6 @@ def test_float32_manifolds_give_float32_numbers() -> None:
     np.testing.assert_allclose(found.difference[:, 0, 2], wide.difference[:, 0, 1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_comparison_survives_being_a_data_set(comparison: Comparison) -> None:
-    again = Comparison.from_xarray(comparison.to_xarray())
-    np.testing.assert_array_equal(again.ratio, comparison.ratio)
-    assert again.quantities == comparison.quantities
-    assert again.difference[again.row("metric mean"), 0, 2] == comparison.difference[-4, 0, 2]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -1,6 +1,5 @@
 """Curvature is what geometry says: closed forms, invariance, the streamed pass against immersions, reasons for NaN."""
 
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -248,15 +247,3 @@ def test_misuse_names_the_argument(network: Network, manifold: PulsedInputs) -> 
         local_geometry(SURFACES["ring"].immersion, np.ones((2, 3)))
     with pytest.raises(InputError, match="at least one"):
         local_geometry(SURFACES["ring"].immersion, np.ones((0, 2)))
-
-
-def test_results_are_saved_and_loaded(tmp_path: Path, streamed: Curvature) -> None:
-    rc.io.save(streamed, tmp_path / "curvature.zarr")
-    back = rc.io.load(tmp_path / "curvature.zarr")
-    assert isinstance(back, Curvature)
-    np.testing.assert_array_equal(back.gaussian, streamed.gaussian)
-    np.testing.assert_array_equal(back.riemann, streamed.riemann)
-    assert back.kinks == ()
-    geometry = local_geometry(SURFACES["ring"].immersion, SURFACES["ring"].points())
-    again = type(geometry).from_xarray(geometry.to_xarray())
-    np.testing.assert_array_equal(again.ricci, geometry.ricci)

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.lenses.warping import Flatness, Immersion, flatness, immersion
+from recurvature.lenses.warping import Immersion, flatness, immersion
 from recurvature.lenses.warping.flatness import additive_residual, cell_weights
 from recurvature.systems import ConstantInputs, box, circle, torus
 
@@ -148,12 +148,6 @@ def test_singular_points_are_left_out_and_counted() -> None:
 def test_a_state_that_does_not_move_is_not_called_flat() -> None:
     gone = flatness(Immersion(lambda t: 0 * jnp.tile(t, 2), TWO), points=3)
     assert (gone.masked, gone.reading()) == (9, "unknown")
-
-
-def test_a_result_survives_being_a_data_set() -> None:
-    found = flatness(codes(OVERLAP), points=COUNT)
-    again = Flatness.from_xarray(found.to_xarray())
-    assert (again.largest, again.grid, again.reading()) == (found.largest, found.grid, found.reading())
 
 
 @pytest.mark.parametrize(

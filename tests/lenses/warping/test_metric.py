@@ -208,15 +208,6 @@ def test_reasons_where_a_metric_is_singular(network: Network, manifold: PulsedIn
     assert (np.asarray(got.stretches)[:10, :, 1] == 0).all()
 
 
-def test_a_pole_of_the_chart_is_named() -> None:
-    network = rc.systems.leaky_current(10, inputs=3, outputs=1, key=rc.key(0), dt=DT)
-    theta = np.asarray([[0.0, 1.0], [1.0, 1.0]])
-    got = metric(network, ConstantInputs(sphere()), points=theta, duration=0.5)
-    assert STATUS[int(got.status[-1, 0])] == "chart_singularity"
-    assert STATUS[int(got.status[-1, 1])] == "ok"
-    assert np.isnan(got.stretches[-1, 0]).all()
-
-
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_both_poles_are_named_in_either_number_type(dtype: type) -> None:
     network = rc.cast(rc.systems.leaky_current(4, inputs=3, outputs=1, key=rc.key(0)), dtype)
@@ -224,6 +215,7 @@ def test_both_poles_are_named_in_either_number_type(dtype: type) -> None:
     names = np.asarray(STATUS)[np.asarray(field.status[-1]).reshape(3, 4)]
     assert set(names[[0, 2]].ravel()) == {"chart_singularity"}
     assert set(names[1]) == {"ok"}
+    assert np.isnan(np.asarray(field.stretches)[-1].reshape(3, 4, 2)[[0, 2]]).all()
 
 
 def test_a_reference_with_nan_gives_no_stretch_there(network: Network, manifold: PulsedInputs) -> None:
@@ -268,14 +260,12 @@ def test_float32_stays_float32_and_agrees(network: Network, manifold: PulsedInpu
     assert np.abs(got.metric - exact.metric).max() / np.abs(exact.metric).max() < 5e-6
 
 
-def test_result_survives_xarray(network: Network, manifold: PulsedInputs) -> None:
+def test_dimensions_have_names_and_units(network: Network, manifold: PulsedInputs) -> None:
     got = metric(network, manifold, points=(3, 2), duration=DURATION)
     dataset = got.to_xarray()
     assert dataset["metric"].dims == ("time", "point", "i", "j")
     assert dataset["time"].attrs["units"] == "tau"
-    again = type(got).from_xarray(dataset)
-    np.testing.assert_array_equal(again.metric, got.metric)
-    assert (again.coordinates, again.grid, again.periodic) == (("a", "b"), (3, 2), (True, True))
+    assert (got.coordinates, got.grid, got.periodic) == (("a", "b"), (3, 2), (True, True))
     assert "2512.04310" in rc.cite(got)
 
 
