@@ -224,6 +224,21 @@ def test_published_networks_do_their_task(
 
 
 @pytest.mark.slow
+def test_an_environment_is_trained_on_and_analysed(here: Callable[..., Outcome], tmp_path: Path) -> None:
+    pytest.importorskip("neurogym", reason="environments come from NeuroGym, which is an optional extra")
+    net, task = tmp_path / "net.safetensors", "neurogym:GoNogo-v0"
+    done = here("train", task, "--hidden", 16, "--steps", 100, "--learning-rate", 0.01, "--out", net, "--json")
+    assert done.code == 0, done.err
+    trained = json.loads(done.out)
+    assert trained["numbers"]["accuracy"]["0"] > 0.9
+    out = tmp_path / "look"
+    done = here("analyze", net, "--task", task, "--lens", "warping", "--points", 2, "--out", out, "--json")
+    assert done.code == 0, done.err
+    # the same trials, that training did not see
+    assert json.loads(done.out)["numbers"]["accuracy"] == pytest.approx(trained["numbers"]["accuracy"]["0"], abs=2e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "task", "rank", "types"),
     [

@@ -1,5 +1,7 @@
 """From a network and a task to what is looked at."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -93,6 +95,29 @@ def test_a_view_of_many_coordinates_is_left_out_with_the_reason() -> None:
     assert [view.title for view in unseen] == list(task.views())
     for view, notice in zip(unseen, said, strict=True):
         assert f"{view.manifold.dimension} coordinates" in notice.text
+
+
+def test_an_environment_is_a_task_by_its_name_and_tested_on_other_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, Any]] = []
+
+    def fake(name: str, **options: object) -> rc.tasks.RandomDots:
+        made.append((name, options))
+        return rc.tasks.RandomDots()
+
+    monkeypatch.setattr(rc.tasks, "from_environment", fake)
+    pipeline.find_task("neurogym:GoNogo-v0")
+    pipeline.find_task("neurogym:GoNogo-v0", training=True, dt=0.5)
+    assert [(name, options["dt"], options["tau_ms"]) for name, options in made] == [
+        ("GoNogo-v0", 20.0, 100.0),
+        ("GoNogo-v0", 50.0, 100.0),
+    ]
+    assert (made[0][1]["key"] != made[1][1]["key"]).any()
+    with pytest.raises(InputError, match="An environment of NeuroGym is named 'neurogym:GoNogo-v0'"):
+        pipeline.find_task("GoNogo-v0")
+    monkeypatch.undo()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'recurvature\[neurogym\]'"):
+        pipeline.find_task("neurogym:GoNogo-v0")
 
 
 def test_lenses_are_named_one_by_one_or_all_at_once() -> None:

@@ -50,6 +50,16 @@ def test_intervals_hold_what_is_drawn_and_the_floor_is_beside_them(plane: Record
     assert [text.get_text() for text in legend.get_texts()][:2] == ["t = 0 s", "t = 0.2 s"]
 
 
+def test_one_estimate_far_beyond_the_others_does_not_flatten_them(line: RecordedMetric) -> None:
+    (before,) = figures.recorded_intervals(line, times=(0.0,))
+    metric = np.array(line.metric)
+    metric[0, 3] = 1e4
+    (panel,) = figures.recorded_intervals(dataclasses.replace(line, metric=metric), times=(0.0,))
+    assert panel.get_ylim()[1] < 2 * before.get_ylim()[1]
+    assert [text.get_text() for text in panel.texts] == ["10000"]
+    assert not before.texts
+
+
 def test_a_ring_is_drawn_closed_and_a_sheet_with_both_families(plane: RecordedMetric, line: RecordedMetric) -> None:
     ring = figures.recorded_sheet(line)
     x, y = np.asarray(ring.lines[0].get_data())

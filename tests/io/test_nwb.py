@@ -67,6 +67,18 @@ def test_a_time_series_can_be_the_activity_and_a_vector_polar(path: Path) -> Non
     assert {c.name for c in found.coordinates} == {"direction", "speed", "angle"}
 
 
+def test_blocks_make_no_difference(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"bin_width": 0.03, "coordinates": ("hand",)}
+    whole, series = read_recording(path, **options), read_recording(path, activity="rates")
+    # two samples or spikes at a time: bins lie across blocks, and trials before and after all of them
+    monkeypatch.setattr("recurvature.io.recordings.nwb.BLOCK", 2)
+    parts = read_recording(path, **options)
+    np.testing.assert_array_equal(parts.activity, whole.activity)
+    # sums of forty areas up to 4, in another order
+    np.testing.assert_allclose(parts.coordinate("hand_2").values, whole.coordinate("hand_2").values, atol=1e-12)
+    np.testing.assert_allclose(read_recording(path, activity="rates").activity, series.activity, rtol=1e-12)
+
+
 def test_what_is_missing_is_named(path: Path, tmp_path: Path, refused: Any) -> None:
     with refused("say with `bin_width` how many seconds a bin lasts"):
         read_recording(path)

@@ -1,6 +1,7 @@
 """One recording in every format, the rules by which it is found, and files that point elsewhere."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,9 +192,29 @@ def twice(path: Path) -> None:
         h5py.h5d.create(file.id, b"activity", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((4, 2)), plan)
 
 
+def swollen(path: Path) -> None:
+    """A piece of eight numbers, of which the library would make ten megabytes."""
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("activity", (4, 2), "f8", chunks=(4, 2), compression="gzip")
+        dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(10**7), 9))
+
+
+def test_a_file_that_is_trusted_may_unpack_to_more(tmp_path: Path, refused: Any) -> None:
+    counts = np.zeros((20_000, 20), np.uint8)
+    counts[::100] = 1
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("spikes", data=counts.astype(float), chunks=(2000, 20), compression="gzip")
+    with refused("'spikes' would unpack to more than 64 times the file. If you trust it, raise `unpack_limit`"):
+        read_recording(tmp_path / "a.h5")
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.h5", unpack_limit=1000).activity, counts)
+    with refused("`unpack_limit` must be a whole number"):
+        read_recording(tmp_path / "a.h5", unpack_limit=0)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
+        (swollen, "a piece of 'activity' unpacks to more than it may hold"),
         (external, "'activity' is a link to another file, which is not followed"),
         (outside, "the numbers of 'activity' lie in another file, which is not opened"),
         (virtual, "the numbers of 'activity' lie in another file, which is not opened"),

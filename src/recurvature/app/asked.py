@@ -7,6 +7,7 @@ from recurvature.app import pictures
 from recurvature.app.page import Block, Fact, Facts, Notice, Picture, Section, Text, number
 from recurvature.app.report import picture
 from recurvature.app.subject import Performance, Probe
+from recurvature.tasks import EnvironmentTask
 from recurvature.tasks.base import AbstractTask
 
 TITLE = "What it is asked"
@@ -49,7 +50,12 @@ def task_section(task: AbstractTask | None, done: Performance | None, probe: Pro
         )
     )
     noise = f" Gaussian noise of {number(task.input_noise)} comes on top of every input at every step."
-    source = Text(f"From {task.reference.text}{noise if task.input_noise else ''}")
+    made = (
+        f" Its trials were made by the environment beforehand: {len(task.observations):,} of them."
+        if isinstance(task, EnvironmentTask)
+        else ""
+    )
+    source = Text(f"From {task.reference.text}{noise if task.input_noise else ''}{made}")
     finding = ASKED.get(task.name, f"It is to do the task {task.name}.")
     drawn: tuple[Block, ...] = () if done is None else (_trials(task, done),)
     return Section("task", TITLE, (*drawn, sizes, source), finding)

@@ -164,6 +164,9 @@ def analyze(
     circular: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PERIOD", help="Recording: a coordinate that comes round again.")
     ] = None,
+    unpack_limit: Annotated[
+        int, typer.Option(help="Recording: how many times its size a file may unpack to, if you trust it.")
+    ] = 64,
     seed: Seed = 0,
     force: Force = False,
     json: Json = False,
@@ -183,6 +186,7 @@ def analyze(
         order=order,
         bin_width=bin_width,
         circular=circular,
+        unpack_limit=unpack_limit,
         points=points,
         seed=seed,
     )

@@ -104,7 +104,7 @@ def _training_page(record: dict[str, Any], trained: Trained, done: dict[int, Per
         sections.learning_section(trained.test, next(iter(done.values())), history, seeds=trained.table(done)),
         sections.next_section(shlex.join(["recurvature", "analyze", str(saved), "--task", spec.task, "--out", "DIR"])),
     ]
-    title = f"{who} of {spec.hidden} units, trained on {spec.task}"
+    title = f"{who} of {spec.hidden} units, trained on {trained.task.name}"
     return sections.page(record, title, subtitle, parts, [history], [trained.task.reference])
 
 

@@ -23,6 +23,7 @@ def choices_of(
     order: str | None,
     bin_width: float | None,
     circular: list[str] | None,
+    unpack_limit: int,
     points: int | None,
     seed: int,
 ) -> Choices:
@@ -30,7 +31,7 @@ def choices_of(
     names = None if coordinates is None else tuple(filter(None, (word.strip() for word in coordinates.split(","))))
     cut = int(periods) if periods is not None and periods.isdecimal() else periods
     around = tuple(_period(word) for word in circular or ())
-    return Choices(activity, names, polar, labels, cut, order, bin_width, around, points, seed)
+    return Choices(activity, names, polar, labels, cut, order, bin_width, around, unpack_limit, points, seed)
 
 
 def _period(word: str) -> tuple[str, float]:
@@ -46,8 +47,8 @@ def _period(word: str) -> tuple[str, float]:
 
 def is_recording(path: Path, choices: Choices) -> bool:
     """Whether `analyze` was given a recording: options for one say so, else what the file holds."""
-    asked = (choices.activity, choices.coordinates, choices.polar, choices.labels, choices.periods, choices.order)
-    return any(value is not None for value in asked) or choices.bin_width is not None or io.looks_recorded(path)
+    asked = choices.asked().keys() - {"points"}
+    return bool(asked) or io.looks_recorded(path)
 
 
 def analyze_recording(run: Run, path: Path, out: Path, choices: Choices) -> None:

@@ -14,7 +14,7 @@ from recurvature.app.subject import Performance
 from recurvature.figures.style import FULL
 from recurvature.figures.style import look as styled
 from recurvature.lenses import warping
-from recurvature.tasks import ContextDecision, RandomDots
+from recurvature.tasks import ContextDecision, EnvironmentTask, RandomDots
 from recurvature.tasks.base import AbstractTask, Trials
 from recurvature.training import History
 
@@ -39,11 +39,14 @@ def beside(count: int, height: float = 2.5) -> list[Axes]:
     return figure.subplots(1, count, squeeze=False)[0].tolist()
 
 
-def training(history: History) -> Picture:
+def training(history: History, task: AbstractTask) -> Picture:
     """The loss while training."""
+    trials = (
+        "trials drawn from those of its environment" if isinstance(task, EnvironmentTask) else "fresh random trials"
+    )
     return picture(
         root(figures.training(history)),
-        "The loss on fresh random trials, input noise included, at every training step.",
+        f"The loss on {trials}, input noise included, at every training step.",
         "Loss against training step",
     )
 

@@ -14,6 +14,7 @@ from recurvature._errors import InputError
 from recurvature._progress import Progress, Report
 from recurvature._result import AbstractResult
 from recurvature.io import RecordedCoordinate, Recording
+from recurvature.io.recordings.tables import UNPACK_LIMIT
 from recurvature.lenses import superposition, warping
 from recurvature.measures import Decoding, MeanGeometry, Persistence
 from recurvature.systems.inputs import Coordinate
@@ -45,16 +46,18 @@ class Choices:
     bin_width: float | None = None
     circular: tuple[tuple[str, float], ...] = ()
     """Names of coordinates and their periods."""
+    unpack_limit: int = UNPACK_LIMIT
     points: int | None = None
     seed: int = 0
 
     def asked(self) -> dict[str, Any]:
         """What was chosen, for run.json."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v not in (None, ()) and k != "seed"}
+        plain = dataclasses.asdict(Choices())
+        return {name: v for name, v in dataclasses.asdict(self).items() if v != plain[name] and name != "seed"}
 
     def read(self, path: Path) -> Recording:
         """The recording in a file, its circular coordinates marked."""
-        names = ("activity", "coordinates", "polar", "labels", "periods", "order", "bin_width")
+        names = ("activity", "coordinates", "polar", "labels", "periods", "order", "bin_width", "unpack_limit")
         given = {name: getattr(self, name) for name in names}
         return io.read_recording(path, circular=dict(self.circular), **given)
 

@@ -5,9 +5,10 @@ import hashlib
 import importlib.metadata
 import importlib.resources
 import io
+import re
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from recurvature.app.page import Live, Page, Picture
@@ -33,6 +34,8 @@ def render(page: Page) -> str:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
     # a sign and what stands around it stay on one line
     environment.filters["tie"] = lambda text: text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    # long names of files and environments go on in the next line at a sign, not within a word
+    environment.filters["breakable"] = lambda text: re.sub("([_:-])", r"\1<wbr>", escape(text))
     live = any(isinstance(block, Live) for section in page.sections for block in section.blocks)
     script = f"{chr(10).join(map(asset, SCRIPTS))}\nbegin();\n" if live else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

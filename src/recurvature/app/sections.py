@@ -43,7 +43,7 @@ def learning_section(
         after.append(seeds)
     if history is not None:
         facts.append(Fact("training", f"{int(np.asarray(history.steps_done).max()):,} steps"))
-        shown.append(pictures.training(history))
+        shown.append(pictures.training(history, task))
     if done is not None and done.failed:
         after.append(Notice("Careful:", f"in {done.failed} trials the states were not finite."))
     if done is not None and done.answered < FEW:

@@ -72,11 +72,11 @@ def outputs(
     figure = new_figure(figure, width=width, height=1.6 * rows + 0.7)
     grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     time = np.arange(1, values.shape[1] + 1) * task.dt
-    where, colours = _coordinate(task, coordinate or 0), None
-    told = coordinate is not None or task.manifold().dimension <= MOST_TOLD
-    if trials.theta is not None and told:
+    colours = None
+    # trials without coordinates may be of a task without a manifold
+    if trials.theta is not None and (coordinate is not None or task.manifold().dimension <= MOST_TOLD):
         theta = np.asarray(trials.theta, np.float64)[:, coordinate or 0]
-        colours = _Colours(where, theta)
+        colours = _Colours(_coordinate(task, coordinate or 0), theta)
     for (row, column), ax in np.ndenumerate(grid):
         dress(ax)
         for i, k in enumerate(chosen[names[column]]):

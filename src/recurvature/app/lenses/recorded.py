@@ -78,7 +78,9 @@ def about(found: Observed) -> Section:
     silent = int((recording.activity.std(0) == 0).sum())
     if silent:
         blocks.append(Notice("Careful:", f"{silent} of the units never change."))
-    return Section("recording", "What was recorded", tuple(blocks))
+    beside = f", beside {' and '.join(c.name for c in recording.coordinates)}" if 0 < len(rows) < 4 else ""
+    finding = f"{recording.activity.shape[1]:,} units in {len(recording.starts):,} trials{beside}."
+    return Section("recording", "What was recorded", tuple(blocks), finding)
 
 
 def _sort(period: float | None, per_trial: bool) -> str:
@@ -115,8 +117,14 @@ def geometry(found: Observed) -> Section:
 
 def headline(found: Observed) -> str:
     """Whether each coordinate moves the activity beyond noise."""
-    said = [f"{name} moves it {'beyond' if sure else 'not beyond'} noise" for name, sure in beyond_noise(found).items()]
-    return f"The mean activity: {', '.join(said)}." if said else ""
+    known = beyond_noise(found)
+    seen, hidden = ([name for name, sure in known.items() if sure is wanted] for wanted in (True, False))
+    said = f"{' and '.join(seen)} move{'' if len(seen) > 1 else 's'} the mean activity beyond noise" if seen else ""
+    less = f"{' and '.join(hidden)} {'do' if len(hidden) > 1 else 'does'} not" if hidden else ""
+    if not seen and hidden:
+        less = f"{less} move the mean activity beyond noise"
+    text = ", ".join(filter(None, (said, less)))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _facts(metric: RecordedMetric) -> tuple[Fact, ...]:

@@ -1,5 +1,7 @@
 """The metric of a recording: with its intervals and noise floor, and where the fitted mean activity runs."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -39,7 +41,8 @@ def recorded_intervals(
     """$G_{ii}$ along each coordinate with the interval of every point, a panel each; dashes are the noise floor.
 
     Of two coordinates, curves are at three values of the other one; of one, at the samples nearest to `times` (at most
-    three). Below 0 an estimate is what it is: noise. Raises `InputError` without a grid of one or two coordinates.
+    three). Below 0 an estimate is what it is: noise. Estimates far beyond the others are arrows at the edge, with their
+    numbers. Raises `InputError` without a grid of one or two coordinates.
     """
     check_grid(metric, "recorded_intervals", (1, 2))
     count = len(metric.grid)
@@ -55,15 +58,16 @@ def _panel(ax: Axes, metric: RecordedMetric, i: int, times: tuple[float, ...] | 
     along = axes_of(metric)[i]
     curves = _curves(metric, i, times)
     step = 0.25 * float(np.diff(along).mean()) / max(len(curves), 1) if len(along) > 1 else 0.0
+    ends = _set_limits(ax, np.stack(list(curves.values())))
     for k, (colour, (label, rows)) in enumerate(zip(time_colours(len(curves)), curves.items(), strict=True)):
         value, low, high, noise = rows
         x = along + (k - (len(curves) - 1) / 2) * step
         ax.plot(x, value, "o-", color=colour, markersize=3, linewidth=1.0, label=label)
         ax.vlines(x, low, high, color=colour, linewidth=1.0, alpha=0.7)
         ax.plot(along, noise, color=colour, linewidth=0.8, linestyle="--")
+        _mark_outside(ax, x, value, ends, colour, 4 + 8 * k)
     ax.axhline(0.0, color=GREY, linewidth=0.8)
     ax.plot([], [], color=GREY, linewidth=0.8, linestyle="--", label="noise floor")
-    _set_limits(ax, np.stack(list(curves.values())))
     coordinate_axis(ax.xaxis, along, metric.coordinates[i], metric.units[i], metric.periodic[i])
     units = f"{squared(space_units(metric))} / {squared(metric.units[i] or 'coordinate')}"
     ax.set_ylabel(with_units(f"$G_{{{i + 1}{i + 1}}}$, {words(metric.coordinates[i])}", units))
@@ -71,15 +75,40 @@ def _panel(ax: Axes, metric: RecordedMetric, i: int, times: tuple[float, ...] | 
     ax.legend(loc="best", fontsize=SMALL)
 
 
-def _set_limits(ax: Axes, values: Float[np.ndarray, "curve kind point"]) -> None:
-    """From the lowest to the highest estimate; of intervals, as much as keeps those visible."""
+def _set_limits(ax: Axes, values: Float[np.ndarray, "curve kind point"]) -> tuple[float, float]:
+    """From the lowest to the highest estimate that is not far out; of intervals, as much as keeps those visible.
+
+    Far out is what lies three quartile ranges beyond a quartile, as in a box plot.
+    """
     known = values[:, 0][np.isfinite(values[:, 0])]
     if not len(known):
-        return
+        return -np.inf, np.inf
+    quartiles = np.quantile(known, (0.25, 0.75))
+    fence = quartiles + 3 * np.diff(quartiles) * (-1, 1)
+    inside = known[(known >= fence[0]) & (known <= fence[1])]
     ends = values[:, 1:3][np.isfinite(values[:, 1:3])]
-    size = max(float(np.abs(known).max()), 1e-300)
-    low = max(min(float(ends.min()), 0.0), -1.5 * size)
-    ax.set_ylim(1.08 * low - 0.02 * size, 1.08 * min(float(ends.max()), 2.5 * size))
+    size = max(float(np.abs(inside).max()), 1e-300)
+    low = 1.08 * max(min(float(ends.min()), 0.0), -1.5 * size) - 0.02 * size
+    high = 1.08 * min(float(ends.max()), 2.5 * size)
+    ax.set_ylim(low, high)
+    return low, high
+
+
+def _mark_outside(
+    ax: Axes,
+    x: Float[np.ndarray, " point"],
+    value: Float[np.ndarray, " point"],
+    ends: tuple[float, float],
+    colour: Any,
+    above: int,
+) -> None:
+    """Estimates beyond the panel as arrows at its edges, with their numbers `above` those (in points)."""
+    for edge, beyond, marker in ((ends[1], value > ends[1], "^"), (ends[0], value < ends[0], "v")):
+        for k in np.flatnonzero(beyond):
+            ax.plot(x[k], edge, marker, color=colour, markersize=4, clip_on=False, zorder=5)
+            number = f"{value[k]:.0f}" if abs(value[k]) >= 100 else f"{value[k]:.2g}"
+            place = {"xytext": (0, above), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+            ax.annotate(number.replace("-", "−"), (x[k], edge), color=colour, fontsize=SMALL, **place)
 
 
 def _curves(
