@@ -110,7 +110,7 @@ def _summed(loss: DataLoss, s: Float[Array, "a a"]) -> Float[Array, "a a"]:
     r"""$\sum_nw_n^2Y_nSY_n$ over all outputs."""
 
     def outputs(matrix: Array) -> Array:
-        return jax.vmap(lambda x: respond(matrix, loss.layout, x, loss.dt, loss.phi))(loss.inputs)
+        return respond(matrix, loss.layout, loss.inputs, loss.dt, loss.phi)
 
     mask = jnp.ones(loss.inputs.shape[:2], s.dtype) if loss.mask is None else loss.mask.astype(s.dtype)
     weights = mask / jnp.sum(mask) / float(loss.layout.outputs)

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -81,7 +80,7 @@ def _output_error(network: Network, found: Overlaps, inputs: Float[Any, "trial t
         raise InputError("`inputs` are samples, and the network has a flow: wrap it as Euler(flow, dt), or leave them.")
     matrix, given = jnp.asarray(found.matrix), jnp.asarray(inputs)
     outputs = np.asarray(simulate(network, given).outputs) - found.output_bias
-    said = jax.vmap(lambda x: respond(matrix, found.layout, x, found.dt or 1.0, found.phi))(given)
+    said = respond(matrix, found.layout, given, found.dt or 1.0, found.phi)
     size = float(np.linalg.norm(outputs))
     return float(np.linalg.norm(np.asarray(said) - outputs)) / size if size > 0 else float("nan")
 

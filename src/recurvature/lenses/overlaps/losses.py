@@ -219,8 +219,7 @@ class BatchLoss(eqx.Module):
 
     def __call__(self, overlaps: Float[Array, "a a"], batch: Any) -> Float[Array, ""]:
         """The loss of the overlaps on a batch."""
-        run = jax.vmap(lambda x: respond(overlaps, self.layout, x, self.dt, self.phi))
-        return self._error(run(batch.inputs), batch)
+        return self._error(respond(overlaps, self.layout, batch.inputs, self.dt, self.phi), batch)
 
     def of_units(self, theta: Float[Array, "n a"], batch: Any) -> Float[Array, ""]:
         """The loss of the network of these vectors, all its units run."""

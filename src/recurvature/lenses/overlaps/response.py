@@ -1,5 +1,6 @@
 r"""What a network does, from its overlaps alone: reduced dynamics, transfer function, impulse response."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxtyping import Array, Complex, Float
 
 from recurvature._errors import InputError, check_count, check_shape
 from recurvature.lenses.overlaps.layout import BIAS, START, Layout
-from recurvature.systems.gaussian import mean_slope
+from recurvature.systems.gaussian import Slope, mean_slope
 
 
 class StateSpace(eqx.Module):
@@ -117,77 +118,92 @@ def response_of(
 
 @eqx.filter_jit
 def respond(
-    overlaps: Float[Array, "a a"],
+    overlaps: Float[Array, "*population a a"],
     layout: Layout,
-    inputs: Float[Array, "time i"],
+    inputs: Float[Array, "*trial time i"],
     dt: float,
     phi: str = "identity",
-) -> Float[Array, "time o"]:
-    r"""The outputs of the network to `inputs`: $O(T(p+R)^2)$ work, whatever the number of units.
+    *,
+    fractions: Float[Array, " population"] | None = None,
+) -> Float[Array, "*trial time o"]:
+    r"""The outputs of the network to `inputs`: $O(T(p+R)^2)$ work a trial, whatever the number of units.
 
     Exact for linear units (docs eq. O.10). With another `phi` the effective network of units whose weights are jointly
-    Gaussian, every drive times the mean slope $g(\Delta)$ (docs eq. O.29): how far that holds, `closure` says.
+    Gaussian, every drive times the mean slope $g(\Delta)$ (docs eq. O.29): how far that holds, `closure` says. With
+    `fractions` that of several populations, each with overlaps of its own (docs eq. O.48).
 
     `inputs` has a column for every column of $M$, or for the channels alone where $M$ has a bias or a start: the bias
     is then held at 1 and the state begins at the start. It begins at zero otherwise.
     """
     inputs, start = completed(layout, inputs.astype(overlaps.dtype))
-    s, p = overlaps, layout.inputs
-    v, m, u = layout.v, layout.m, layout.u
-    # the latent variables of the inputs do not depend on overlaps: only those of the recurrence are stepped with them
-    driven = _filtered(inputs, start[:p], dt)
-    drive = driven @ s[v, m].T
-    if phi == "identity":
-        latent = _stepped(lambda x, at: at[0] + _product(s[v, u], x), (drive[:-1],), start[p:], dt)
-        return driven[1:] @ s[layout.z, m].T + latent @ s[layout.z, u].T
-    slope = mean_slope(phi)
-    square, cross = jnp.sum((driven @ s[m, m]) * driven, axis=1), 2 * driven @ s[m, u]
-
-    def variance(x: Array, square: Array, cross: Array) -> Array:
-        return square + jnp.sum(x * (cross + _product(s[u, u], x)))
-
-    def recurrent(x: Array, at: tuple[Array, ...]) -> Array:
-        return slope(variance(x, at[1], at[2])) * (at[0] + _product(s[v, u], x))
-
-    latent = _stepped(recurrent, (drive[:-1], square[:-1], cross[:-1]), start[p:], dt)
-    gain = slope(jax.vmap(variance)(latent, square[1:], cross[1:]))
-    return gain[:, None] * (driven[1:] @ s[layout.z, m].T + latent @ s[layout.z, u].T)
+    # time first and trials last: a step is one sweep over all trials
+    along = jnp.moveaxis(inputs.reshape(-1, *inputs.shape[-2:]), 0, 2)
+    begin = jnp.broadcast_to(start[:, None], (len(start), along.shape[2]))
+    driven = _filtered(along, begin[: layout.inputs], dt)
+    several = overlaps[None] if fractions is None else overlaps
+    share = jnp.ones((1, 1, 1), overlaps.dtype) if fractions is None else fractions[:, None, None]
+    _, outputs = jax.lax.scan(
+        _stepped(several, share, layout, dt, mean_slope(phi), along.shape[2]), begin[layout.inputs :], driven
+    )
+    # what is read at the start is no output
+    return jnp.moveaxis(outputs[1:], 2, 0).reshape(*inputs.shape[:-1], layout.outputs)
 
 
-def _filtered(inputs: Float[Array, "time i"], start: Float[Array, " i"], dt: float) -> Float[Array, "later i"]:
-    r"""$\kappa^m$: the inputs through the leak of one unit, with the start in front."""
-    return jnp.concatenate([start[None], _stepped(lambda _, x: x[0], (inputs,), start, dt)])
+def _filtered(inputs: Float[Array, "time i trial"], start: Float[Array, "i trial"], dt: float) -> Float[Array, "..."]:
+    r"""$\kappa^m$: the inputs through the leak of one unit, with the start in front. No overlap enters."""
+
+    def step(x: Array, u: Array) -> tuple[Array, Array]:
+        after = (1 - dt) * x + dt * u
+        return after, after
+
+    return jnp.concatenate([start[None], jax.lax.scan(step, start, inputs)[1]])
 
 
 def _stepped(
-    velocity: Callable[[Array, tuple[Array, ...]], Array],
-    along: tuple[Array, ...],
-    start: Float[Array, " k"],
+    overlaps: Float[Array, "population a a"],
+    share: Float[Array, "population 1 1"],
+    layout: Layout,
     dt: float,
-) -> Float[Array, "time k"]:
-    """The states of $x + dt(v(x) - x)$ after every step, where the velocity sees its own row of `along`."""
+    slope: Slope,
+    trials: int,
+) -> Callable[[Array, Array], tuple[Array, Array]]:
+    r"""From $\kappa^u$ and $\kappa^m$ of all trials: $\kappa^u$ a step later, and what is read now.
 
-    def step(x: Array, at: tuple[Array, ...]) -> tuple[Array, Array]:
-        after = (1 - dt) * x + dt * velocity(x, at)
-        return after, after
+    Every trial has a copy of the overlaps, so that their gradients add up in sweeps as well. What a step has computed
+    is computed again on the way back: that is cheaper than to keep it.
+    """
+    s, z, v, m, u = overlaps, layout.z, layout.v, layout.m, layout.u
+    blocks = s[:, z, m], s[:, z, u], s[:, v, m], s[:, v, u], s[:, m, m], 2 * s[:, u, m], s[:, u, u]
+    copies = tuple(jnp.broadcast_to(block[..., None], (*block.shape, trials)) for block in blocks)
 
-    return jax.lax.scan(step, start, along)[1]
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def step(x: Array, driven: Array, copies: tuple[Array, ...]) -> tuple[Array, Array]:
+        zm, zu, vm, vu, mm, um, uu = copies
+        variance = jnp.sum(driven[None] * _product(mm, driven), axis=1)
+        variance = variance + jnp.sum(x[None] * (_product(um, driven) + _product(uu, x)), axis=1)
+        gain = share * slope(variance)[:, None]
+        drive = jnp.sum(gain * (_product(vm, driven) + _product(vu, x)), axis=0)
+        return (1 - dt) * x + dt * drive, jnp.sum(gain * (_product(zm, driven) + _product(zu, x)), axis=0)
+
+    return lambda x, driven: step(x, driven, copies)
 
 
-def _product(matrix: Float[Array, "j k"], x: Float[Array, " k"]) -> Float[Array, " j"]:
-    """A product with a matrix so small that a call of BLAS costs more than it does."""
-    return jnp.sum(matrix * x[None], axis=1)
+def _product(matrix: Float[Array, "population j k trial"], x: Float[Array, "k trial"]) -> Float[Array, "..."]:
+    """Products with matrices so small that a call of BLAS costs more than they do, trial by trial."""
+    return jnp.sum(matrix * x[None, None], axis=2)
 
 
-def completed(layout: Layout, inputs: Float[Array, "time d"]) -> tuple[Float[Array, "time i"], Float[Array, " k"]]:
+def completed(
+    layout: Layout, inputs: Float[Array, "*trial time d"]
+) -> tuple[Float[Array, "*trial time i"], Float[Array, " k"]]:
     r"""Inputs with a column for every column of $M$, and the latent variables at the start."""
-    columns, given = layout.columns[layout.m], inputs.shape[1]
+    columns, given = layout.columns[layout.m], inputs.shape[-1]
     own = given == layout.channels < layout.inputs
-    check_shape("inputs", inputs, (None, layout.channels if own else layout.inputs))
+    check_shape("inputs", inputs, (*inputs.shape[:-1], layout.channels if own else layout.inputs))
     start = [1.0 if own and name == START else 0.0 for name in columns] + [0.0] * layout.rank
     for name in columns[given:]:
-        held = jnp.full((inputs.shape[0], 1), 1.0 if name == BIAS else 0.0, inputs.dtype)
-        inputs = jnp.concatenate([inputs, held], axis=1)
+        held = jnp.full((*inputs.shape[:-1], 1), 1.0 if name == BIAS else 0.0, inputs.dtype)
+        inputs = jnp.concatenate([inputs, held], axis=-1)
     return inputs, jnp.asarray(start, inputs.dtype)
 
 
