@@ -12,9 +12,6 @@ from recurvature.lenses.latent.gauge import regauge
 from recurvature.lenses.latent.source import DINC
 from recurvature.lenses.latent.unit import LatentUnit
 
-ILL = 1e3
-"""A condition number above which the aligned coordinates magnify errors too much to be read."""
-
 
 class Alignment(AbstractResult):
     r"""$A$ of the least $\langle\lVert y - A\kappa\rVert^2\rangle$, without an intercept (docs eq. L.19).

@@ -14,7 +14,6 @@ from recurvature.lenses.superposition.models import check_delay
 from recurvature.lenses.superposition.statistics import AbstractAmplitude, check_density
 from recurvature.tasks.recall import SUPERPOSITION
 
-_REGIME = {"dense": DENSE, "sparse": SPARSE}
 Pair = dict[str, SpiralOptimum | None]
 """What a descent from each branch came to; None where it did not converge."""
 
