@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,26 +25,10 @@ class AbstractLeaky(AbstractFlow):
     action on such rows (`systems.tangent`). That is the closed form of all tangents at once: one product per step.
     """
 
-    # A field or a property of the final class; type checkers are told the read-only half of that.
-    if TYPE_CHECKING:
-
-        @property
-        def connectivity(self) -> AbstractConnectivity: ...  # noqa: D102
-
-        @property
-        def input_weights(self) -> Float[Array, "n d"]: ...  # noqa: D102
-
-        @property
-        def bias(self) -> Float[Array, " n"]: ...  # noqa: D102
-
-        @property
-        def phi(self) -> str | Activation: ...  # noqa: D102
-
-    else:
-        connectivity: eqx.AbstractVar[AbstractConnectivity]
-        input_weights: eqx.AbstractVar[Float[Array, "n d"]]
-        bias: eqx.AbstractVar[Float[Array, " n"]]
-        phi: eqx.AbstractVar[str | Activation]
+    connectivity: eqx.AbstractVar[AbstractConnectivity]
+    input_weights: eqx.AbstractVar[Float[Array, "n d"]]
+    bias: eqx.AbstractVar[Float[Array, " n"]]
+    phi: eqx.AbstractVar[str | Activation]
 
     @abc.abstractmethod
     def field(self, x: Rows, drive: Rows, phi: Callable[[Rows], Rows]) -> Rows:

@@ -2,6 +2,7 @@
 
 from recurvature.tasks.addition import DelayedAddition as DelayedAddition
 from recurvature.tasks.base import AbstractTask as AbstractTask
+from recurvature.tasks.base import Recipe as Recipe
 from recurvature.tasks.base import Trials as Trials
 from recurvature.tasks.context import ContextDecision as ContextDecision
 from recurvature.tasks.decision import RandomDots as RandomDots
@@ -21,7 +22,6 @@ from recurvature.tasks.reaching import CosinePopulation as CosinePopulation
 from recurvature.tasks.reaching import Reaching as Reaching
 from recurvature.tasks.reaching import explained as explained
 from recurvature.tasks.recall import Recall as Recall
-from recurvature.tasks.recipe import Recipe as Recipe
 from recurvature.tasks.recorded import Recorded as Recorded
 from recurvature.tasks.recorded import RecordedReaching as RecordedReaching
 from recurvature.tasks.recorded import TunedReaches as TunedReaches

@@ -13,10 +13,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import PulsedInputs, box
 from recurvature.systems.leaky import leaky_rate
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials
 from recurvature.tasks.draws import beats_silence, whole_steps, window
 from recurvature.tasks.flipflop import LATENT
-from recurvature.tasks.recipe import Recipe
 
 
 class DelayedAddition(AbstractTask):

@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
+from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 
 Phases = dict[str, tuple[float, float]]
@@ -28,6 +30,19 @@ class Trials(eqx.Module):
     """Weight of each time step in the loss; 0 where anything goes."""
     theta: Float[Array, "trial m"] | None = None
     """Task variables of each trial, in the coordinates of the task's manifold."""
+
+
+class Recipe(NamedTuple):
+    """How a paper trains a network on a task.
+
+    `recurvature.training.fit(recipe.network(key), task, key=key, **recipe.training)` is the whole of it; change what
+    you like with `{**recipe.training, "steps": 100}`.
+    """
+
+    network: Callable[[PRNGKey], Network]
+    """An untrained network from a key."""
+    training: dict[str, Any]
+    """Options of `recurvature.training.fit`."""
 
 
 def numbered(word: str, count: int) -> tuple[str, ...]:

@@ -2,7 +2,7 @@ r"""Be a filter: the output is the input, convolved with a kernel that is known 
 
 import abc
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -50,15 +50,8 @@ class AbstractFilter(AbstractTask):
     output_size: ClassVar[int] = 1
     """One."""
 
-    if TYPE_CHECKING:
-
-        @property
-        def input(self) -> str:
-            """`impulse` or `white`."""
-            ...
-
-    else:
-        input: eqx.AbstractVar[str]
+    input: eqx.AbstractVar[str]
+    """`impulse` or `white`."""
 
     @abc.abstractmethod
     def kernel(self, time: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:

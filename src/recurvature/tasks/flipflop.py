@@ -14,9 +14,8 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
 from recurvature.systems.leaky import leaky_rate
-from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials, numbered
 from recurvature.tasks.draws import whole_steps
-from recurvature.tasks.recipe import Recipe
 
 LATENT = Citation(
     "dinc2025latent",

@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -15,10 +15,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import TWO_PI, PulsedInputs, torus
 from recurvature.systems.leaky import leaky_current
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials
 from recurvature.tasks.context import WARPING
 from recurvature.tasks.draws import balanced, pulsed, whole_steps, window, window_mean
-from recurvature.tasks.recipe import Recipe
 
 
 class AbstractTwoItems(AbstractTask):
@@ -46,30 +45,11 @@ class AbstractTwoItems(AbstractTask):
     turns: eqx.AbstractClassVar[int]
     """Random angles by which a trial is turned: 1, the same for both items, or 2."""
 
-    # A field or a property of the final class; type checkers are told the read-only half of that.
-    if TYPE_CHECKING:
-
-        @property
-        def pulse(self) -> float: ...  # noqa: D102
-
-        @property
-        def gap(self) -> float: ...  # noqa: D102
-
-        @property
-        def delays(self) -> tuple[float, ...]: ...  # noqa: D102
-
-        @property
-        def quiet(self) -> float: ...  # noqa: D102
-
-        @property
-        def angles(self) -> int: ...  # noqa: D102
-
-    else:
-        pulse: eqx.AbstractVar[float]
-        gap: eqx.AbstractVar[float]
-        delays: eqx.AbstractVar[tuple[float, ...]]
-        quiet: eqx.AbstractVar[float]
-        angles: eqx.AbstractVar[int]
+    pulse: eqx.AbstractVar[float]
+    gap: eqx.AbstractVar[float]
+    delays: eqx.AbstractVar[tuple[float, ...]]
+    quiet: eqx.AbstractVar[float]
+    angles: eqx.AbstractVar[int]
 
     def __check_init__(self) -> None:
         whole_steps(self.dt, pulse=self.pulse, gap=self.gap, quiet=self.quiet)
@@ -167,6 +147,11 @@ class AbstractTwoItems(AbstractTask):
         parts |= {"delay": (2 * slot, go), "quiet": (end, end + self.quiet)}
         return dict(sorted(parts.items(), key=lambda part: part[1]))
 
+    def _recipe(self, gain: float, **training: Any) -> Recipe:
+        """100 tanh units, all pairs and delays in a batch."""
+        make = lambda key: leaky_current(100, inputs=3, outputs=2, key=key, dt=self.dt, gain=gain)  # noqa: E731
+        return Recipe(make, {"batch": self.angles**2 * len(self.delays), **training})
+
 
 def _directions(angles: Float[Array, " item"]) -> Float[Array, "item 2"]:
     return jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
@@ -207,9 +192,7 @@ class WorkingMemory(AbstractTwoItems):
         As in the public code of Pellegrino & Chadwick, whose AdamW has no weight decay and so is Adam. Where that steps
         by Heun this library trains the Euler map of the same step.
         """
-        make = lambda key: leaky_current(100, inputs=3, outputs=2, key=key, dt=self.dt, gain=0.5)  # noqa: E731
-        batch = self.angles**2 * len(self.delays)
-        return Recipe(make, {"steps": 3000, "batch": batch, "learning_rate": 5e-3, "clip_norm": None})
+        return self._recipe(0.5, steps=3000, learning_rate=5e-3, clip_norm=None)
 
 
 class MemorySubtraction(AbstractTwoItems):
@@ -248,6 +231,4 @@ class MemorySubtraction(AbstractTwoItems):
         The published sizes for this task are not public. At gain 0.5 and 5e-3 nothing was learnt in 3000 steps: the
         product of two memories that a difference needs has a gradient that fades with both.
         """
-        make = lambda key: leaky_current(100, inputs=3, outputs=2, key=key, dt=self.dt, gain=1.2)  # noqa: E731
-        batch = self.angles**2 * len(self.delays)
-        return Recipe(make, {"steps": 1500, "batch": batch, "learning_rate": 2e-3, "clip_norm": 1.0})
+        return self._recipe(1.2, steps=1500, learning_rate=2e-3, clip_norm=1.0)

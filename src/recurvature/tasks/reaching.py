@@ -14,10 +14,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import TWO_PI, FunctionInputs, circle, interval
 from recurvature.systems.linear import state_space
-from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials, numbered
 from recurvature.tasks.context import WARPING
 from recurvature.tasks.draws import whole_steps, window_mean
-from recurvature.tasks.recipe import Recipe
 
 
 class BellCourse(eqx.Module):

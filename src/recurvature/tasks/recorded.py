@@ -12,10 +12,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation, Values
 from recurvature.systems.inputs import FunctionInputs, circle, interval
 from recurvature.systems.linear import state_space
-from recurvature.tasks.base import AbstractTask, Phases, Trials, numbered
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials, numbered
 from recurvature.tasks.draws import balanced
 from recurvature.tasks.reaching import ends_near
-from recurvature.tasks.recipe import Recipe
 from recurvature.tasks.tuning import Tuning, fit_tuning
 
 DYER = Citation(

@@ -12,10 +12,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import Box, Coordinate, PulsedInputs
 from recurvature.systems.leaky import leaky_rate
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials
 from recurvature.tasks.draws import fixed_window, window_mean
 from recurvature.tasks.flipflop import LATENT
-from recurvature.tasks.recipe import Recipe
 
 
 class SequenceSorting(AbstractTask):

@@ -12,10 +12,9 @@ from recurvature._keys import PRNGKey, stream
 from recurvature._result import Citation
 from recurvature.systems.inputs import TWO_PI, ConstantInputs, circle
 from recurvature.systems.vanilla import vanilla
-from recurvature.tasks.base import AbstractTask, Phases, Trials
+from recurvature.tasks.base import AbstractTask, Phases, Recipe, Trials
 from recurvature.tasks.context import WARPING
 from recurvature.tasks.draws import balanced, same_sign
-from recurvature.tasks.recipe import Recipe
 
 
 class StaticCircle(AbstractTask):
