@@ -1,32 +1,23 @@
-"""The experiments on latent units: what their measurements give where the answer is known, and the quick run itself."""
+"""The experiments on latent units: what their measurements give where the answer is known."""
 
 import dataclasses
-import importlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
 
 import recurvature as rc
 from recurvature._progress import silent
-from recurvature.app.claims import experiments_folder, read_claims, read_settings
+from recurvature.app.claims import read_settings
 from recurvature.app.laboratory import Lab, load_experiment
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 
-
-@pytest.fixture(scope="module")
-def parts() -> dict[str, ModuleType]:
-    """The files of measurements, wherever experiments are."""
-    package = load_experiment("latent").__name__.rsplit(".", 1)[0]
+@pytest.fixture
+def parts(part: Any) -> dict[str, ModuleType]:
     names = ("theorems", "approximations", "geometry", "training", "scaling")
-    return {name: importlib.import_module(f"{package}.{name}") for name in names}
+    return {name: part("latent", name) for name in names}
 
 
 def laboratory(folder: Path) -> Any:
@@ -109,25 +100,3 @@ def test_sorting_networks_keep_what_their_variables_hold(parts: dict[str, Module
     overlap = np.asarray(low.right).T @ np.asarray(low.left) * low.scale
     # float32
     np.testing.assert_allclose(overlap, np.diag([1.3, 1.3, 0.0]), atol=1e-6)
-
-
-@pytest.mark.slow
-def test_the_quick_run_reproduces_or_differs_with_a_reason(environment: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
-    data = ("--data", DATA) if DATA.is_dir() else ()
-    words = ("reproduce", "latent", "--out", tmp_path / "out", "--json", *data)
-    # eight minutes of work; a machine that does much else may take an hour
-    program = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=3600, check=False)
-    assert done.returncode == 0, done.stderr
-    verdicts = {claim["id"]: claim["verdict"] for claim in json.loads(done.stdout)["claims"]}
-    assert len(verdicts) == len(read_claims("latent").claim)
-    assert "failed" not in verdicts.values()
-    # the spectrum of the kernel says that this cannot come out as the paper has it
-    assert verdicts["sphere-unbounded"] == "differs"
-
-
-def test_the_claims_of_both_sizes_have_settings() -> None:
-    model = load_experiment("latent").Settings
-    for full in (False, True):
-        assert read_settings("latent", model, full=full).theorems.units >= 100
-    assert (experiments_folder() / "latent" / "claims.toml").is_file()

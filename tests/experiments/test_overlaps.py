@@ -1,9 +1,5 @@
-"""The experiments on overlaps: what their measurements give where the answer is known, and the quick run itself."""
+"""The experiments on overlaps: what their measurements give where the answer is known."""
 
-import importlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +10,6 @@ import jax.random as jr
 import numpy as np
 import pytest
 import scipy.linalg
-from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
 
 import recurvature as rc
 from recurvature import overlaps as ov
@@ -23,13 +18,9 @@ from recurvature.app.claims import read_claims, read_settings
 from recurvature.app.laboratory import Lab, load_experiment
 
 
-@pytest.fixture(scope="module")
-def parts() -> dict[str, ModuleType]:
-    """The files of measurements, wherever experiments are."""
-    package = load_experiment("overlaps").__name__.rsplit(".", 1)[0]
-    return {
-        name: importlib.import_module(f"{package}.{name}") for name in ("settings", "linear", "histories", "memory")
-    }
+@pytest.fixture
+def parts(part: Any) -> dict[str, ModuleType]:
+    return {name: part("overlaps", name) for name in ("settings", "linear", "histories", "memory")}
 
 
 @pytest.fixture
@@ -38,15 +29,10 @@ def lab(tmp_path: Path) -> Any:
     return Lab(settings, False, rc.key(0), tmp_path, silent)
 
 
-def test_every_claim_names_a_function_and_every_figure_has_a_claim() -> None:
-    claims, module = read_claims("overlaps").claim, load_experiment("overlaps")
-    assert len(claims) >= 20
-    assert all(hasattr(module, claim.function) for claim in claims)
-    sources = " ".join(claim.source for claim in claims)
+def test_every_figure_has_a_claim() -> None:
+    sources = " ".join(claim.source for claim in read_claims("overlaps").claim)
     for figure in range(1, 13):
         assert f"Fig. {figure}" in sources or f"and {figure}" in sources or f" {figure}," in sources, figure
-    for full in (False, True):
-        assert read_settings("overlaps", module.Settings, full=full).flipflop.units >= 400
 
 
 def test_an_impulse_as_data_has_the_loss_in_closed_form(parts: dict[str, ModuleType], lab: Any) -> None:
@@ -158,18 +144,3 @@ def test_noise_on_targets_moves_the_gradient_as_the_loss_bends(parts: dict[str, 
     size = np.sqrt(np.outer(np.diag(said), np.diag(said)))
     # four standard errors of a covariance of 4000 draws
     np.testing.assert_allclose(covariance / size, said / size, atol=4 * np.sqrt(2 / 4000))
-
-
-@pytest.mark.slow
-def test_the_quick_run_reproduces_or_differs_with_a_reason(environment: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
-    words = ("reproduce", "overlaps", "--out", tmp_path / "out", "--json")
-    # five minutes of work; a machine that does much else may take an hour
-    program = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=3600, check=False)
-    assert done.returncode == 0, done.stderr
-    verdicts = {claim["id"]: claim["verdict"] for claim in json.loads(done.stdout)["claims"]}
-    assert len(verdicts) == len(read_claims("overlaps").claim)
-    differ = {name for name, verdict in verdicts.items() if verdict == "differs"}
-    # the derivations say that these cannot come out as the paper has them
-    assert differ == {"visible-fix-activity", "original-returns", "course-exact"}
-    assert "failed" not in verdicts.values()

@@ -1,26 +1,20 @@
-"""The experiments on superposition: their own routes give what is known in closed form, and the quick run itself."""
+"""The experiments on superposition: their own routes give what is known in closed form."""
 
-import importlib
-import json
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
 
 from recurvature import superposition
-from recurvature.app.claims import read_claims
-from recurvature.app.laboratory import load_experiment, prepare
+from recurvature.app.claims import read_settings
+from recurvature.app.laboratory import load_experiment
 
 
-@pytest.fixture(scope="module")
-def module() -> Any:
-    return lambda name: importlib.import_module(f"{load_experiment('superposition').__name__.rsplit('.', 1)[0]}.{name}")
+@pytest.fixture
+def module(part: Any) -> Any:
+    return lambda name: part("superposition", name)
 
 
 def test_terms_written_out_are_those_of_the_library(module: Any) -> None:
@@ -56,26 +50,8 @@ def test_twins_are_tied_and_answer_alike(module: Any) -> None:
     np.testing.assert_allclose(superposition.projections(twin, 9), superposition.projections(weights, 9), atol=1e-9)
 
 
-def test_every_claim_names_a_function_and_settings_are_complete(tmp_path: Path) -> None:
-    run = load_experiment("superposition")
-    claims = read_claims("superposition").claim
-    assert len(claims) >= 16
-    assert all(callable(getattr(run, claim.function)) for claim in claims)
-    for full in (False, True):
-        lab = prepare("superposition", run, full=full, folder=tmp_path, report=lambda *_: None, data=None)
-        assert set(lab.settings.crossing_delays) <= set(superposition.TRANSITION)
-        assert set(lab.settings.relu_delays) <= set(lab.settings.sparse_delays)
-
-
-@pytest.mark.slow
-def test_the_quick_run_reproduces_or_differs_with_a_reason(environment: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
-    words = ("reproduce", "superposition", "--out", tmp_path / "out", "--json")
-    # some minutes of work; a machine that does much else may take an hour
-    program = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=3600, check=False)
-    assert done.returncode == 0, done.stderr
-    verdicts = {claim["id"]: claim["verdict"] for claim in json.loads(done.stdout)["claims"]}
-    assert len(verdicts) == len(read_claims("superposition").claim)
-    # two features share at delay 2 (docs, after eq. S.75)
-    assert [name for name, verdict in verdicts.items() if verdict != "reproduced"] == ["all-or-none"]
-    assert verdicts["all-or-none"] == "differs"
+@pytest.mark.parametrize("full", [False, True])
+def test_delays_of_the_claims_are_those_that_are_known(full: bool) -> None:
+    settings = read_settings("superposition", load_experiment("superposition").Settings, full=full)
+    assert set(settings.crossing_delays) <= set(superposition.TRANSITION)
+    assert set(settings.relu_delays) <= set(settings.sparse_delays)

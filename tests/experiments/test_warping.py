@@ -1,33 +1,20 @@
-"""The experiments on warping: what their measurements give where the answer is known, and the quick run itself."""
+"""The experiments on warping: what their measurements give where the answer is known."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
 
 import recurvature as rc
 from recurvature import warping
-from recurvature.app.claims import read_claims
-from recurvature.app.laboratory import load_experiment
 from recurvature.systems import ConstantInputs, DiagonalMap, LinearReadout, Network, PulsedInputs, box, torus
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 
-
-@pytest.fixture(scope="module")
-def theorems() -> ModuleType:
-    """The measurements of theorems, wherever experiments are."""
-    import importlib
-
-    name = load_experiment("warping").__name__.rsplit(".", 1)[0]
-    return importlib.import_module(f"{name}.theorems")
+@pytest.fixture
+def theorems(part: Any) -> ModuleType:
+    return part("warping", "theorems")
 
 
 def test_the_adjoint_equation_gives_the_closed_form_of_a_leaky_state(theorems: ModuleType) -> None:
@@ -76,18 +63,3 @@ def test_an_affine_code_has_any_ratio_everywhere_and_decides_no_better(c: float)
     error = np.mean((wanted - design @ np.linalg.lstsq(design, wanted)[0]) ** 2)
     # docs eq. W.61, by least squares in place of its closed form: rounding
     np.testing.assert_allclose(error, 10 / 11 - (30 / 11) ** 2 / 10, rtol=1e-12)
-
-
-@pytest.mark.slow
-def test_the_quick_run_reproduces_or_differs_with_a_reason(environment: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
-    data = ("--data", DATA) if DATA.is_dir() else ()
-    words = ("reproduce", "warping", "--out", tmp_path / "out", "--json", *data)
-    # five minutes of work; a machine that does much else may take an hour
-    program = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=3600, check=False)
-    assert done.returncode == 0, done.stderr
-    verdicts = {claim["id"]: claim["verdict"] for claim in json.loads(done.stdout)["claims"]}
-    assert len(verdicts) == len(read_claims("warping").claim)
-    assert "failed" not in verdicts.values()
-    # the derivations say that these two cannot come out as the paper has them
-    assert (verdicts["causal-held"], verdicts["causal-one-number"]) == ("differs", "differs")
