@@ -97,15 +97,6 @@ def test_rows_are_independent(form, draw):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_low_rank_equals_dense(form, draw):
-    low, input_weights, bias = parts(draw, low_rank=True)
-    x, u = draw(N), draw(INPUTS)
-    one, other = form(low, input_weights, bias), form(Dense(low.dense()), input_weights, bias)
-    # sums of 24 products in another order
-    np.testing.assert_allclose(one.velocity(x, u), other.velocity(x, u), rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("form", FORMS)
 def test_euler_converges_to_the_flow_with_order_one(form, draw):
     connectivity, input_weights, bias = parts(draw)
     flow, x0, u, end = form(connectivity, input_weights, bias), draw(N), jnp.full(INPUTS, 0.7), 2.0

@@ -1,14 +1,10 @@
 """Several synapses for each unit: written out in loops, with their latent variables, and through files."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.io import load, save
 from recurvature.systems import (
     Dense,
     Euler,
@@ -18,7 +14,6 @@ from recurvature.systems import (
     MultiSynapse,
     MultiSynapseLatentFlow,
     Network,
-    multi_synapse,
     simulate,
 )
 
@@ -76,15 +71,6 @@ def test_one_synapse_is_a_leaky_rate_network(flow, inputs):
     other = LeakyRate(weight, flow.input_weights[0], flow.bias[0], tau=2.0)
     # the same sums
     np.testing.assert_allclose(states(one, jnp.zeros(N), inputs), states(other, jnp.zeros(N), inputs), atol=1e-14)
-
-
-def test_a_network_of_several_synapses_goes_through_files(tmp_path, inputs):
-    network = rc.cast(multi_synapse(6, inputs=INPUTS, outputs=1, key=rc.key(0), rank=2), float)
-    save(network, tmp_path / "net.safetensors")
-    again: Any = load(tmp_path / "net.safetensors")
-    assert again.system.flow.phis == ("tanh", "sigmoid")
-    # the same program on the same numbers
-    np.testing.assert_array_equal(simulate(again, inputs).outputs, simulate(network, inputs).outputs)
 
 
 def test_mistakes_are_named(flow):

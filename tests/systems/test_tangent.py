@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from jaxtyping import Array
+from tests.lenses.warping.conftest import two_pulses
 
 import recurvature as rc
 from recurvature.lenses.warping.triangular import unpack
@@ -39,13 +40,6 @@ from recurvature.systems.tangent import (
     propagate_flow,
     start_rows,
 )
-
-
-def two_pulses(theta: Array) -> Array:
-    """Two items, one after the other, each a point of a circle in input channels of its own."""
-    a, b = theta
-    zero = jnp.zeros_like(a)
-    return jnp.stack([jnp.stack([jnp.cos(a), jnp.sin(a), zero, zero]), jnp.stack([zero, zero, jnp.cos(b), jnp.sin(b)])])
 
 
 def smooth(time: Array, theta: Array) -> Array:
@@ -231,17 +225,6 @@ def test_flow_tangents_of_a_pulsed_integrator_are_the_closed_form() -> None:
     expected = np.where(times <= 0.5, 1 - np.exp(-times), (np.exp(0.5) - 1) * np.exp(-times))
     # ten times the relative tolerance of the solver, 1e-8
     np.testing.assert_allclose(tangent, expected, rtol=1e-7)
-
-
-def test_the_leaky_families_take_the_same_path_as_any_system() -> None:
-    for name in ("current", "rate", "current low rank"):
-        network = NETWORKS[name](rc.key(4))
-        system = network.system
-        assert isinstance(system, Euler)
-        plain = Network(FunctionMap(system.step, system.state_size, 4, DT), network.readout, network.x0)
-        closed, general = (rows(net, SMOOTH, POINTS, order=2) for net in (network, plain))
-        # the same formula in another order of operations
-        np.testing.assert_allclose(closed, general, rtol=0, atol=1e-12)
 
 
 def test_a_state_that_starts_on_the_manifold_brings_its_tangents() -> None:

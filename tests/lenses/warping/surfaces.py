@@ -1,4 +1,4 @@
-"""Surfaces whose curvature is known, shared by the tests of local geometry: one program for all of them."""
+"""Surfaces that are known, shared by the tests of geometry: one program for those of each kind."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,10 +6,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from recurvature.lenses.warping import Immersion
-from recurvature.systems import torus
+from recurvature.systems import Coordinate, box, torus
 
 COUNT, RADIUS = 20, 1.5
 TERMS = ("a", "b", "aa", "bb", "cosa", "sina", "cosb", "sinb", "cosacosb", "sinacosb", "cosasinb", "sinasinb")
@@ -83,3 +83,28 @@ SURFACES = {
         (1.0, 1.0),
     ),
 }
+
+
+ANGLES = torus("a", "b").coordinates
+
+
+class Revolution(eqx.Module):
+    """Surfaces that share one compiled program: a torus of revolution (radius 0: the sphere), a flat torus, a plane."""
+
+    weights: Float[Array, "3"]
+    radius: Float[Array, ""]
+
+    def __call__(self, theta: Float[Array, " 2"]) -> Float[Array, " 9"]:
+        a, b = theta
+        w = self.radius + jnp.cos(b)
+        parts = [jnp.stack([w * jnp.cos(a), w * jnp.sin(a), jnp.sin(b)])]
+        parts += [jnp.stack([jnp.cos(a), jnp.sin(a), jnp.cos(b), jnp.sin(b)]), theta]
+        return jnp.concatenate([part * self.weights[k] for k, part in enumerate(parts)])
+
+
+def revolution(kind: int, radius: float = 2.0, coordinates: tuple[Coordinate, ...] = ANGLES) -> Immersion:
+    return Immersion(Revolution(jnp.eye(3)[kind], jnp.asarray(radius)), coordinates)
+
+
+RING, SPHERE, CLIFFORD = revolution(0), revolution(0, 0.0), revolution(1)
+PLANE = revolution(2, coordinates=box(a=(-2.0, 2.0), b=(-2.0, 2.0)).coordinates)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array
+from tests.lenses.warping.conftest import two_pulses
 
 import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.lenses.warping import Immersion, Injectivity, Topology, immersion, injectivity, topology
+from recurvature.lenses.warping import Immersion, Topology, immersion, injectivity, topology
 from recurvature.lenses.warping.injectivity import chart_distance, sample
 from recurvature.lenses.warping.topology import line_lengths, merge, normalised_distances
 from recurvature.measures import persistence
@@ -36,12 +37,6 @@ class Circles(eqx.Module):
 
     def __call__(self, theta: Array) -> Array:
         return (self.sizes[:, None] * jnp.stack([jnp.cos(theta), jnp.sin(theta)], -1)).reshape(-1)
-
-
-def two_pulses(theta: Array) -> Array:
-    """Two items, each a point of a circle in channels of its own."""
-    on = jnp.stack([jnp.cos(theta), jnp.sin(theta)], -1)
-    return (jnp.eye(2)[:, :, None] * on[None]).reshape(2, 4)
 
 
 def curve(*rows: list[float]) -> Immersion:
@@ -214,15 +209,6 @@ def test_points_given_twice_do_not_hide_a_crossing() -> None:
     once = circle().coordinates[0].grid(COUNT)[:, None]
     twice = injectivity(EIGHT, points=np.concatenate([once, once + 2 * np.pi]))
     assert twice.verdict == "self_intersecting"
-
-
-def test_results_survive_being_data_sets() -> None:
-    found = topology(RING, points=COUNT)
-    again = Topology.from_xarray(found.to_xarray())
-    np.testing.assert_array_equal(again.barcode.bars(1), found.barcode.bars(1))
-    assert (again.shape, again.flags, again.resolution) == (found.shape, found.flags, found.resolution)
-    scan = injectivity(RING, points=COUNT)
-    np.testing.assert_array_equal(Injectivity.from_xarray(scan.to_xarray()).partner, scan.partner)
 
 
 @pytest.mark.parametrize(
