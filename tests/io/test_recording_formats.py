@@ -124,7 +124,7 @@ def test_coordinates_of_several_columns_and_padding(tmp_path: Path) -> None:
 
 def test_what_is_not_plain_is_asked_for_with_what_the_file_holds(tmp_path: Path, refused: Any) -> None:
     path = write_npz(tmp_path / "a", {"x": np.ones((9, 3)), "y": np.ones((9, 2))})
-    with refused("Name it with `activity`; it holds: x (9, 3), y (9, 2)"):
+    with refused("where they are not trial, time, unit; it holds: x (9, 3), y (9, 2)"):
         read_recording(path)
     with refused("'z' (`coordinates`)"):
         read_recording(path, activity="x", coordinates=("z",))
@@ -136,6 +136,36 @@ def test_what_is_not_plain_is_asked_for_with_what_the_file_holds(tmp_path: Path,
         read_recording(path, activity="x", periods="y")
     with refused("pickled Python objects"):
         read_recording(write_npz(tmp_path / "b", {"x": np.array([{}, []], object)}))
+
+
+def test_missing_coordinates_are_noted_or_their_trials_left_out(tmp_path: Path, refused: Any) -> None:
+    wanted = made()
+    arrays = padded_arrays(wanted) | {"angle": np.array([0.1, np.nan, 4.0])}
+    path = write_npz(tmp_path / "a", arrays)
+    passed = read_recording(path)
+    assert [c.name for c in passed.coordinates] == ["place"]
+    assert passed.notes[0].startswith("angle is passed over")
+    with refused("'angle' has values that are NaN or infinite; leave out their trials with `missing` = 'drop'"):
+        read_recording(path, coordinates=("angle",))
+    kept = read_recording(path, missing="drop")
+    agrees(kept, dataclasses.replace(wanted, notes=()).where(np.array([True, False, True])))
+    assert kept.notes == ("1 of 3 trials are left out, in which a coordinate is missing (angle).",)
+    with refused("a coordinate is missing in every trial"):
+        read_recording(write_npz(tmp_path / "b", arrays | {"angle": np.full(3, np.nan)}), missing="drop")
+
+
+def test_coordinates_come_in_the_order_of_the_activity(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    counts, hand, speed = rng.poisson(1.0, (5, 4, 3)), rng.normal(size=(5, 4, 2)), rng.normal(size=(5, 4))
+    turned = {"spikes": counts.transpose(2, 1, 0), "hand": hand.transpose(2, 1, 0), "speed": speed.T}
+    path = write_npz(tmp_path / "a", turned)
+    found = read_recording(path, order="unit time trial")
+    np.testing.assert_array_equal(found.padded(), counts)
+    np.testing.assert_array_equal(found.coordinate("hand_2").values, hand[..., 1].ravel())
+    np.testing.assert_array_equal(found.coordinate("speed").values, speed.ravel())
+    # without it nothing fits, and that is said
+    (note,) = read_recording(path).notes
+    assert "No array goes with the bins or trials of the activity, (3, 4) trials and bins: hand (2, 4, 5)" in note
 
 
 def test_circular_coordinates_are_said(tmp_path: Path, refused: Any) -> None:

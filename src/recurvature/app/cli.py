@@ -164,6 +164,9 @@ def analyze(
     circular: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PERIOD", help="Recording: a coordinate that comes round again.")
     ] = None,
+    missing: Annotated[
+        str, typer.Option(metavar="refuse|drop", help="Recording: leave out trials in which a coordinate is NaN.")
+    ] = "refuse",
     unpack_limit: Annotated[
         int, typer.Option(help="Recording: how many times its size a file may unpack to, if you trust it.")
     ] = 64,
@@ -186,6 +189,7 @@ def analyze(
         order=order,
         bin_width=bin_width,
         circular=circular,
+        missing=missing,
         unpack_limit=unpack_limit,
         points=points,
         seed=seed,

@@ -1,10 +1,11 @@
 """`analyze` on a recording: from what was typed to files in place."""
 
 from pathlib import Path
+from typing import Literal
 
 import recurvature as rc
 from recurvature import io
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_choice
 from recurvature.app import sections
 from recurvature.app.lenses import recorded
 from recurvature.app.output import claim
@@ -23,6 +24,7 @@ def choices_of(
     order: str | None,
     bin_width: float | None,
     circular: list[str] | None,
+    missing: str,
     unpack_limit: int,
     points: int | None,
     seed: int,
@@ -31,7 +33,9 @@ def choices_of(
     names = None if coordinates is None else tuple(filter(None, (word.strip() for word in coordinates.split(","))))
     cut = int(periods) if periods is not None and periods.isdecimal() else periods
     around = tuple(_period(word) for word in circular or ())
-    return Choices(activity, names, polar, labels, cut, order, bin_width, around, unpack_limit, points, seed)
+    check_choice("missing", missing, ("refuse", "drop"))
+    wanted: Literal["refuse", "drop"] = "drop" if missing == "drop" else "refuse"
+    return Choices(activity, names, polar, labels, cut, order, bin_width, around, wanted, unpack_limit, points, seed)
 
 
 def _period(word: str) -> tuple[str, float]:
@@ -66,4 +70,5 @@ def analyze_recording(run: Run, path: Path, out: Path, choices: Choices) -> None
         results = found.results
         page = sections.page(record, title, recorded.headline(found), parts, list(results.values()), [])
         write_run(output, record, results, page)
-    finish(run, record, [*filter(None, (part.finding for part in parts)), f"Report: {out / 'report.html'}"])
+    said = [*recording.notes, *filter(None, (part.finding for part in parts))]
+    finish(run, record, [*said, f"Report: {out / 'report.html'}"])

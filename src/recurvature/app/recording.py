@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
@@ -46,6 +46,7 @@ class Choices:
     bin_width: float | None = None
     circular: tuple[tuple[str, float], ...] = ()
     """Names of coordinates and their periods."""
+    missing: Literal["refuse", "drop"] = "refuse"
     unpack_limit: int = UNPACK_LIMIT
     points: int | None = None
     seed: int = 0
@@ -57,7 +58,17 @@ class Choices:
 
     def read(self, path: Path) -> Recording:
         """The recording in a file, its circular coordinates marked."""
-        names = ("activity", "coordinates", "polar", "labels", "periods", "order", "bin_width", "unpack_limit")
+        names = (
+            "activity",
+            "coordinates",
+            "polar",
+            "labels",
+            "periods",
+            "order",
+            "bin_width",
+            "missing",
+            "unpack_limit",
+        )
         given = {name: getattr(self, name) for name in names}
         return io.read_recording(path, circular=dict(self.circular), **given)
 
@@ -301,6 +312,7 @@ def numbers(found: Observed) -> dict[str, Any]:
             "bin_width": found.recording.bin_width,
             "coordinates": [c.name for c in found.recording.coordinates],
             "conditions": found.conditions,
+            "notes": list(found.recording.notes),
         },
         "metric": {name: _metric_numbers(metric) for name, metric in metrics.items()},
         "beyond_noise": beyond_noise(found),

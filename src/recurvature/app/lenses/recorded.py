@@ -75,6 +75,7 @@ def about(found: Observed) -> Section:
         blocks.append(
             Text(f"The file has multiples of {number(float(recording.spike or 1))}: they were taken for one spike.")
         )
+    blocks += [Notice("Left out:", note) for note in recording.notes]
     silent = int((recording.activity.std(0) == 0).sum())
     if silent:
         blocks.append(Notice("Careful:", f"{silent} of the units never change."))

@@ -1,5 +1,6 @@
 """From named arrays to a recording: the rules of `read_recording`, whatever the format."""
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Asked(NamedTuple):
     periods: str | int | None = None
     order: str | None = None
     bin_width: float | None = None
+    missing: str = "refuse"
 
 
 class Bins(NamedTuple):
@@ -36,6 +38,13 @@ class Bins(NamedTuple):
     activity: Float[np.ndarray, "time unit"]
     there: Bool[np.ndarray, "trial time"] | None
     """Which bins of which trials there are; None where the file puts all bins one after the other."""
+    order: tuple[str, ...] = ()
+    """The axes as they come in the file, where that was said."""
+
+    @property
+    def shape(self) -> str:
+        """How many there are, in words."""
+        return f"{len(self.activity)} bins" if self.there is None else f"{self.there.shape} trials and bins"
 
 
 def arranged(path: Path, tables: Tables, asked: Asked) -> Recording:
@@ -44,16 +53,35 @@ def arranged(path: Path, tables: Tables, asked: Asked) -> Recording:
     bins = _bins(path, name, tables, asked.order)
     count = len(bins.activity)
     label_name = asked.labels or _known(tables, LABELS)
-    vector = None if asked.polar is None else _vector(path, asked.polar, tables, bins)
+    vector = None if asked.polar is None else _vector(path, asked.polar, tables, bins, asked.missing)
     label = None if label_name is None else _labels(path, label_name, tables, bins)
     periods = asked.periods if asked.periods is not None else _known(tables, PERIODS)
     starts = _starts(path, tables, bins, periods, label, vector)
     used: set[object] = {name, label_name, asked.polar, periods, _known(tables, BIN_WIDTH)}
+    notes: list[str] = []
     found: tuple[RecordedCoordinate, ...] = () if vector is None else polar(vector)
-    found += _coordinates(path, tables, bins, starts, asked, used)
+    found += _coordinates(path, tables, bins, starts, asked, used, notes)
     spikes, spike = in_spikes(bins.activity)
     labels = label[starts] if label is not None and len(label) == count else label
-    return Recording(spikes, starts, found, labels, spike, asked.bin_width or _width(path, tables))
+    whole = Recording(spikes, starts, (), labels, spike, asked.bin_width or _width(path, tables), tuple(notes))
+    return complete(whole, found)
+
+
+def complete(recording: Recording, found: tuple[RecordedCoordinate, ...]) -> Recording:
+    """The recording beside its coordinates, without the trials in which one of them is missing."""
+    lost = np.zeros(len(recording.activity), bool)
+    for c in found:
+        lost |= ~np.isfinite(c.values)
+    if not lost.any():
+        return dataclasses.replace(recording, coordinates=found)
+    kept = ~np.logical_or.reduceat(lost, recording.starts)
+    if not kept.any():
+        raise InputError("a coordinate is missing in every trial: name others with `coordinates`.")
+    filled = tuple(dataclasses.replace(c, values=np.where(lost, 0.0, c.values)) for c in found)
+    names = ", ".join(c.name for c in found if not np.isfinite(c.values).all())
+    note = f"{(~kept).sum()} of {len(kept)} trials are left out, in which a coordinate is missing ({names})."
+    whole = dataclasses.replace(recording, coordinates=filled, notes=(*recording.notes, note))
+    return whole.where(kept)
 
 
 def _known(tables: Tables, names: tuple[str, ...]) -> str | None:
@@ -77,7 +105,10 @@ def _activity(path: Path, tables: Tables) -> str:
     found = _found_activity(tables)
     if found is not None:
         return found
-    raise InputError(f"{path}: no array is plainly the activity. Name it with `activity`; it holds: {listed(tables)}.")
+    raise InputError(
+        f"{path}: no array is plainly the activity. Name it with `activity`, and its axes with `order` where they are "
+        f"not trial, time, unit; it holds: {listed(tables)}."
+    )
 
 
 def _bins(path: Path, name: str, tables: Tables, order: str | None) -> Bins:
@@ -85,9 +116,8 @@ def _bins(path: Path, name: str, tables: Tables, order: str | None) -> Bins:
     array = numbers(path, name, table_of(path, tables, "activity", name))
     if array.ndim not in AXES or 0 in array.shape:
         raise InputError(f"{path}: {name!r} must have axes (time, unit) or (trial, time, unit); got {array.shape}.")
-    wanted = AXES[array.ndim]
+    wanted, given = AXES[array.ndim], () if order is None else tuple(order.split())
     if order is not None:
-        given = tuple(order.split())
         if sorted(given) != sorted(wanted):
             raise InputError(f"`order` must hold the words {' '.join(wanted)} in the order of the file; got {order!r}.")
         array = array.transpose([given.index(axis) for axis in wanted])
@@ -99,27 +129,47 @@ def _bins(path: Path, name: str, tables: Tables, order: str | None) -> Bins:
         array = array[there]
     if not np.isfinite(array).all():
         raise InputError(f"{path}: {name!r} has values that are NaN or infinite; leave out those bins.")
-    return Bins(array, there)
+    return Bins(array, there, given)
 
 
 def _beside(
-    path: Path, name: str, tables: Tables, bins: Bins, starts: Int[np.ndarray, " trial"] | None, argument: str
+    path: Path,
+    name: str,
+    tables: Tables,
+    bins: Bins,
+    starts: Int[np.ndarray, " trial"] | None,
+    argument: str,
+    missing: str,
 ) -> tuple[Float[np.ndarray, "time k"], bool]:
     """What an array says of every bin, and whether it says it of trials."""
     array = numbers(path, name, table_of(path, tables, argument, name))
     found = _fitted(array, bins, starts)
     if found is None:
-        shapes = f"{len(bins.activity)} bins" if bins.there is None else f"{bins.there.shape} trials and bins"
         raise InputError(
-            f"{path}: {name!r} (`{argument}`) of shape {array.shape} does not go with {shapes}. If the axes of the "
+            f"{path}: {name!r} (`{argument}`) of shape {array.shape} does not go with {bins.shape}. If the axes of the "
             "activity come in another order, say so with `order`."
         )
-    if not np.isfinite(found[0]).all():
-        raise InputError(f"{path}: {name!r} has values that are NaN or infinite; leave out those bins.")
+    if missing != "drop" and not np.isfinite(found[0]).all():
+        raise InputError(
+            f"{path}: {name!r} has values that are NaN or infinite; leave out their trials with `missing` = 'drop'."
+        )
     return found
 
 
 def _fitted(
+    array: np.ndarray, bins: Bins, starts: Int[np.ndarray, " trial"] | None
+) -> tuple[Float[np.ndarray, "time k"], bool] | None:
+    """An array as columns over all bins, with its axes in the order of the activity's, or else as they come."""
+    for given in (bins.order, tuple(axis for axis in bins.order if axis != "unit")):
+        if len(given) == array.ndim > 1:
+            turned = array.transpose([given.index(axis) for axis in ("trial", "time", "unit") if axis in given])
+            found = _laid(turned, bins, starts)
+            if found is not None:
+                return found
+    return _laid(array, bins, starts)
+
+
+def _laid(
     array: np.ndarray, bins: Bins, starts: Int[np.ndarray, " trial"] | None
 ) -> tuple[Float[np.ndarray, "time k"], bool] | None:
     """An array as columns over all bins, if its first axes are those of bins or of trials."""
@@ -137,8 +187,8 @@ def _fitted(
     return None
 
 
-def _vector(path: Path, name: str, tables: Tables, bins: Bins) -> Float[np.ndarray, "time 2"]:
-    found, _ = _beside(path, name, tables, bins, None, "polar")
+def _vector(path: Path, name: str, tables: Tables, bins: Bins, missing: str) -> Float[np.ndarray, "time 2"]:
+    found, _ = _beside(path, name, tables, bins, None, "polar", missing)
     if found.shape[1] != 2:
         raise InputError(f"{path}: {name!r} (`polar`) must have a last axis of 2; got {tables[name].shape}.")
     return found
@@ -205,27 +255,58 @@ def _told(path: Path, name: str, array: np.ndarray, count: int) -> Int[np.ndarra
 
 
 def _coordinates(
-    path: Path, tables: Tables, bins: Bins, starts: Int[np.ndarray, " trial"], asked: Asked, used: set[object]
+    path: Path,
+    tables: Tables,
+    bins: Bins,
+    starts: Int[np.ndarray, " trial"],
+    asked: Asked,
+    used: set[object],
+    notes: list[str],
 ) -> tuple[RecordedCoordinate, ...]:
-    """The coordinates asked for, or every array that can be one."""
+    """The coordinates asked for, or every array that can be one; those passed over are noted."""
+    if asked.coordinates is None:
+        others = {name: table for name, table in tables.items() if name not in used}
+        columns = _fitting(path, others, bins, starts, asked.missing, notes)
+        if others and not columns and not notes:
+            notes.append(
+                f"No array goes with the bins or trials of the activity, {bins.shape}: {listed(others)}. If its axes "
+                "come in another order, say so with `order`."
+            )
+    else:
+        columns = {
+            name: _beside(path, name, tables, bins, starts, "coordinates", asked.missing) for name in asked.coordinates
+        }
     found: list[RecordedCoordinate] = []
-    for name in asked.coordinates if asked.coordinates is not None else [n for n in tables if n not in used]:
-        if asked.coordinates is not None:
-            columns, per_trial = _beside(path, name, tables, bins, starts, "coordinates")
-        else:
-            table = tables[name]
-            if not 0 < len(table.shape) < 4 or np.prod(table.shape) > 4 * len(bins.activity):
-                continue
-            fitted = _fitted(numbers(path, name, table), bins, starts)
-            if fitted is None or not np.isfinite(fitted[0]).all():
-                continue
-            columns, per_trial = fitted
-        short, several = name.rsplit("/", 1)[-1], columns.shape[1] > 1
-        for k in range(columns.shape[1]):
+    for name, (values, per_trial) in columns.items():
+        short, several = name.rsplit("/", 1)[-1], values.shape[1] > 1
+        for k in range(values.shape[1]):
             title = f"{short}_{k + 1}" if several else short
             units, period = tables[name].units, tables[name].period
-            found.append(RecordedCoordinate(title, columns[:, k].copy(), units, period, per_trial))
+            found.append(RecordedCoordinate(title, values[:, k].copy(), units, period, per_trial))
     return tuple(found)
+
+
+def _fitting(
+    path: Path, tables: Tables, bins: Bins, starts: Int[np.ndarray, " trial"], missing: str, notes: list[str]
+) -> dict[str, tuple[Float[np.ndarray, "time k"], bool]]:
+    """Every array of at most four numbers a bin that goes with bins or trials, as columns, and whether with trials."""
+    found = {}
+    for name, table in tables.items():
+        if not 0 < len(table.shape) < 4 or np.prod(table.shape) > 4 * len(bins.activity):
+            continue
+        fitted = _fitted(numbers(path, name, table), bins, starts)
+        if fitted is None:
+            continue
+        if missing == "drop" or np.isfinite(fitted[0]).all():
+            found[name] = fitted
+        else:
+            notes.append(passed_over(name))
+    return found
+
+
+def passed_over(name: str) -> str:
+    """The note on a coordinate that nobody named and that is not there throughout."""
+    return f"{name} is passed over, since values are missing; keep it, without those trials, by `missing` = 'drop'."
 
 
 def _width(path: Path, tables: Tables) -> float | None:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from recurvature._errors import InputError, check_positive, unknown
 from recurvature.io.opening import decoding
-from recurvature.io.recordings.arranging import Asked, in_spikes
+from recurvature.io.recordings.arranging import Asked, complete, in_spikes, passed_over
 from recurvature.io.recordings.hdf5 import check_inside
 from recurvature.io.recordings.recording import RecordedCoordinate, Recording, polar
 from recurvature.io.recordings.tables import Allowance
@@ -87,12 +87,18 @@ def _recording(file: Any, asked: Asked, allowed: Allowance) -> Recording:
             raise InputError(f"{path}: {asked.polar!r} (`polar`) must have two columns; got {vector.shape[1]}.")
         found += polar(vector)
     columns = {} if file.trials is None else _columns(file.trials)
+    notes: list[str] = []
     names = [n for n in columns if n != asked.labels] if asked.coordinates is None else list(asked.coordinates)
     lengths = np.diff([*grid.starts, len(grid.begin)])
     for name in names:
         if name in columns and columns[name].dtype.kind in "biuf":
             values = np.repeat(columns[name].astype(float), lengths)
-            found += (RecordedCoordinate(name, values, per_trial=True),) if np.isfinite(values).all() else ()
+            if np.isfinite(values).all() or asked.missing == "drop":
+                found += (RecordedCoordinate(name, values, per_trial=True),)
+            elif asked.coordinates is None:
+                notes.append(passed_over(name))
+            else:
+                raise InputError(f"{path}: {name!r} is missing in some trials; leave them out with `missing` = 'drop'.")
         elif asked.coordinates is not None:
             one = _chosen(series, name, "coordinates")
             rows = _averaged(one, grid, allowed)
@@ -104,7 +110,7 @@ def _recording(file: Any, asked: Asked, allowed: Allowance) -> Recording:
             raise unknown("column of the table of trials", asked.labels, columns)
         labels = np.unique(columns[asked.labels], return_inverse=True)[1].ravel().astype(np.int64)
     counts, spike = (activity, 1.0) if source is None else in_spikes(activity)
-    return Recording(counts, grid.starts, found, labels, spike, grid.width)
+    return complete(Recording(counts, grid.starts, (), labels, spike, grid.width, tuple(notes)), found)
 
 
 def _columns(table: Any) -> dict[str, np.ndarray]:

@@ -5,10 +5,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from recurvature._errors import InputError, check_count, check_positive
+from recurvature._errors import InputError, check_choice, check_count, check_positive
 from recurvature.io.importers.npz import read_npz
 from recurvature.io.opening import content, decoding, read_bytes
 from recurvature.io.recordings.arranging import Asked, arranged, has_activity
@@ -32,6 +33,7 @@ def read_recording(
     order: str | None = None,
     bin_width: float | None = None,
     circular: Mapping[str, float] | None = None,
+    missing: Literal["refuse", "drop"] = "refuse",
     unpack_limit: int = UNPACK_LIMIT,
 ) -> Recording:
     """Read a recording from `.npz`, `.mat` (version 5 and 7.3), `.h5` or `.nwb`, told apart by what they hold.
@@ -40,7 +42,8 @@ def read_recording(
 
     - `activity`: (trial, time, unit), trials that end earlier filled up with NaN; or (time, unit), all bins one after
       the other. Else the array called `activity`, `spikes`, `spike_counts`, `counts`, `rates`, `firing_rates` or
-      `neural`; else the only one of three axes. `order` says if the axes come in another one: `unit time trial`.
+      `neural`; else the only one of three axes. `order` says if the axes come in another one, those of coordinates
+      too: `unit time trial`.
     - `coordinates`: numbers beside the activity, one to each bin, (time,) or (trial, time), or to each trial, (trial,);
       a last axis of k makes k of them, `NAME_1`, `NAME_2`, … Else every array of such a shape that is nothing else.
     - `polar`: an array (…, 2), of which come the coordinates `direction` (rad) and `speed`.
@@ -52,6 +55,8 @@ def read_recording(
       `starts`, `lengths`, `trial` or `trial_id`; else wherever a label changes; else all bins are one trial.
     - `bin_width`: in seconds. Else the single number called `bin_width`, `bin_size` or `dt`.
     - `circular`: periods of coordinates that come round again, `{"angle": 360}`. Else what an HDF5 file says of them.
+    - `missing`: `drop` leaves out trials in which a coordinate is NaN. Else a coordinate that is named must be there
+      throughout, and one that is not named is passed over; the recording's `notes` say so.
     - `unpack_limit`: how many times its own size, and a megabyte, a file may unpack to, all arrays that are read
       together (numbers of one byte then take eight). Raise it for a file that you trust: empty bins pack well.
 
@@ -64,8 +69,9 @@ def read_recording(
     """
     path = Path(path)
     check_count(unpack_limit=unpack_limit)
+    check_choice("missing", missing, ("refuse", "drop"))
     allowed = Allowance(path, unpack_limit)
-    asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width)
+    asked = Asked(activity, coordinates, polar, labels, periods, order, bin_width, missing)
     head = _head(path)
     if _is_nwb(path, head):
         from recurvature.io.recordings.nwb import read_nwb

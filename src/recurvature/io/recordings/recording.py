@@ -28,7 +28,8 @@ class Recording:
     `starts` are the bins at which trials begin, 0 the first of them; trials may differ in length. `labels` are
     conditions, whole numbers, one for each trial. `activity` is in spikes a bin where the file has whole multiples of
     one smallest number, which is then `spike`; `spike` is None where activity is no count. `bin_width` is in seconds
-    where it is known. Raises `InputError` where arrays do not fit one another.
+    where it is known. `notes` say what of a file was left out and why. Raises `InputError` where arrays do not fit one
+    another.
     """
 
     activity: Float[np.ndarray, "bin unit"]
@@ -37,6 +38,7 @@ class Recording:
     labels: Int[np.ndarray, " trial"] | None = None
     spike: float | None = None
     bin_width: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bins, starts = len(self.activity), np.asarray(self.starts)
@@ -93,6 +95,19 @@ class Recording:
         values = np.stack([c.values for c in chosen], -1)
         return values[self.starts] if all(c.per_trial for c in chosen) else self.padded(values)
 
+    def where(self, kept: Bool[np.ndarray, " trial"]) -> "Recording":
+        """The trials that `kept` says. Raises `InputError` where there are none."""
+        if kept.shape != self.starts.shape or not kept.any():
+            raise InputError(f"`kept` must keep one of {len(self.starts)} trials at least, True or False for each.")
+        bins = np.repeat(kept, self.lengths)
+        return dataclasses.replace(
+            self,
+            activity=self.activity[bins],
+            starts=np.concatenate([[0], np.cumsum(self.lengths[kept])[:-1]]),
+            coordinates=tuple(dataclasses.replace(c, values=c.values[bins]) for c in self.coordinates),
+            labels=None if self.labels is None else self.labels[kept],
+        )
+
     def split(self, share: float) -> tuple["Recording", "Recording"]:
         """The first trials, about `share` of all bins, and the others: earlier and later in time, none cut in two."""
         if not 0 < share < 1 or len(self.starts) < 2:
@@ -101,20 +116,11 @@ class Recording:
                 f"{len(self.starts)}."
             )
         cut = 1 + int(np.abs(self.starts[1:] - share * len(self.activity)).argmin())
-        return self._trials(0, cut), self._trials(cut, len(self.starts))
+        first = np.arange(len(self.starts)) < cut
+        return self.where(first), self.where(~first)
 
     def _there(self) -> Bool[np.ndarray, "trial time"]:
         return np.arange(self.lengths.max())[None, :] < self.lengths[:, None]
-
-    def _trials(self, first: int, last: int) -> "Recording":
-        bins = slice(int(self.starts[first]), int([*self.starts, len(self.activity)][last]))
-        return dataclasses.replace(
-            self,
-            activity=self.activity[bins],
-            starts=self.starts[first:last] - self.starts[first],
-            coordinates=tuple(dataclasses.replace(c, values=c.values[bins]) for c in self.coordinates),
-            labels=None if self.labels is None else self.labels[first:last],
-        )
 
 
 def polar(velocity: Float[np.ndarray, "bin 2"]) -> tuple[RecordedCoordinate, RecordedCoordinate]:
