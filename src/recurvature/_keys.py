@@ -1,6 +1,7 @@
 """One seeding path: an integer becomes a key, and every use of it takes a stream of its own by name."""
 
 import zlib
+from collections.abc import Sequence
 
 import jax
 import jax.random as jr
@@ -25,6 +26,12 @@ def stream(key: PRNGKey, name: str) -> PRNGKey:
     if not isinstance(key, jax.Array):
         raise ValueError(f"`key` must be a key; got {key!r}. Pass recurvature.key(seed), or a stream of it.")
     return jr.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def streams(key: PRNGKey, names: Sequence[str]) -> Key[Array, " name"]:
+    """The streams of several names, in one program."""
+    hashes = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+    return jax.vmap(jr.fold_in, (None, 0))(key, hashes)
 
 
 def at_step(key: PRNGKey, step: int | jax.Array) -> PRNGKey:

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -36,7 +35,6 @@ from recurvature.systems.connectivity import Dense
 from recurvature.systems.linear import DiagonalMap, LinearMap
 from recurvature.systems.preactivation import PreactivationMap
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
-from recurvature.systems.simulate import simulate
 from recurvature.tasks import Recall
 
 TITLE = "What it remembers"
@@ -47,6 +45,8 @@ HISTORIES = 16
 AMPLITUDES = (-1.0, 0.5, 1.0, 2.0)
 CLIPPED = 1024
 """Trials in which clipping is counted."""
+APART = 1e-6
+"""Directions that differ from independent ones by less are independent, as far as rounding tells."""
 UNSTEADY = 0.3
 """Where directions differ by more than this share of their length, one picture of them is only an average."""
 
@@ -63,7 +63,8 @@ class Packed:
     """The directions of past inputs, and their geometry."""
 
     directions: superposition.FeatureDirections
-    geometry: superposition.Geometry | None
+    geometry: superposition.Geometry
+    """Where nothing is asked for again, only what in it does not depend on a delay is used."""
     delay: int | None
     """After how many steps the task asks for an input; None if it asks for nothing of that kind."""
     states: int
@@ -86,13 +87,11 @@ def see(subject: Subject, report: Report) -> Seen:
     histories = histories_of(subject, ages)
     found = superposition.feature_directions(before_relu(network), ages=ages, around=histories, amplitudes=AMPLITUDES)
     report(Progress("directions of past inputs", 1, 1))
-    # a geometry counts features as they are recalled: as many as there are outputs
-    fits = network.readout.output_size <= features
-    geometry = _geometry(subject, found, (ages - 2) // 2 if delay is None else delay) if fits else None
-    clipped = None if geometry is None or delay is None else clipping_of(subject, delay)
+    geometry = _geometry(subject, found, (ages - 2) // 2 if delay is None else delay)
+    clipped = None if delay is None else clipping_of(subject, delay)
     packed = Packed(found, geometry, delay, network.system.state_size, clipped, density_of(subject))
     results: dict[str, Any] = {"superposition-directions": found}
-    if geometry is not None and delay is not None:
+    if delay is not None:
         results["superposition-geometry"] = geometry
     if clipped is not None:
         results["superposition-clipping"] = clipped
@@ -112,27 +111,25 @@ def _geometry(subject: Subject, found: superposition.FeatureDirections, delay: i
     """Of the weights where the recurrence is linear and dense, with its eigenvalues; otherwise of the directions."""
     network = subject.network
     system, seen = network.system, before_relu(network).readout
-    plain = isinstance(seen, LinearReadout) and seen.bias is None
+    plain = isinstance(seen, LinearReadout) and seen.bias is None and seen.output_size <= system.input_size
     if plain and isinstance(system, LinearMap) and isinstance(system.connectivity, Dense):
         return superposition.geometry(superposition.weights_of(network), delay, ages=len(found.age))
     masks = None
     if isinstance(system, PreactivationMap) and system.phi == "relu" and subject.performance is not None:
         masks = superposition.mask_radii(network, np.asarray(subject.performance.trials.inputs)[:HISTORIES])
-    return found.geometry(delay, masks=masks)
+    # a geometry takes features as they are recalled, so that outputs beyond them have no place in it
+    own = np.asarray(found.projection)[:, : found.direction.shape[2]]
+    return superposition.geometry_of(own, np.asarray(found.direction), delay, masks=masks)
 
 
 def clipping_of(subject: Subject, delay: int) -> superposition.Clipping | None:
     """How often the readout clips in the trials of a recall task, and what its relu is worth; None where it has none.
 
-    None as well where features share a gate, weigh differently or come with a cue, or where the network is not silent
-    without input.
+    None as well where features share a gate, weigh differently or come with a cue.
     """
     network, task, readout = subject.network, subject.task, subject.network.readout
     rectified = isinstance(readout, ActivatedReadout) and readout.phi == "relu"
     if not rectified or not isinstance(task, Recall) or not _plain(task):
-        return None
-    rest = simulate(network, jnp.zeros((1, task.steps, task.features))).outputs
-    if np.asarray(rest).any():
         return None
     return superposition.clipping(
         network,
@@ -172,16 +169,14 @@ def histories_of(subject: Subject, ages: int) -> Float[np.ndarray, "point age d"
 
 def section(packed: Packed) -> Section:
     """All that is said of past inputs."""
-    found, geometry = packed.directions, packed.geometry
-    recalls = packed.delay is not None and geometry is not None
-    blocks: list[Block] = [] if geometry is None else [_packing(geometry) if recalls else _interference(geometry)]
+    found, recalls = packed.directions, packed.delay is not None
+    blocks: list[Block] = [_packing(packed.geometry) if recalls else _lasting_picture(found)]
     blocks += [Text(INTRODUCTION), Facts(facts(packed)), Points(tuple(sentences(packed)))]
-    if recalls and geometry is not None:
-        blocks.append(_features(geometry))
+    if recalls:
+        blocks.append(_features(packed.geometry))
     blocks += [Heading("By age"), _by_age(packed)]
-    if geometry is None:
-        why = f"{found.projection.shape[1]} outputs of {found.direction.shape[2]} inputs are no recall of inputs."
-        blocks.append(Notice("Left out:", f"interference in units of what is recalled: {why}"))
+    if not recalls:
+        blocks += [Heading("Interference"), _interference(packed.geometry)]
     lasting = _lasting(lengths(found), found.dt)
     return Section("superposition", TITLE, tuple(blocks), headline(packed) or lasting)
 
@@ -206,7 +201,10 @@ def facts(packed: Packed) -> tuple[Fact, ...]:
         Fact("past inputs looked at", f"{past:,}", f"{found.direction.shape[0]} steps"),
         Fact("dimensions they spread over", number(dimensions(found)), f"of {packed.states:,}"),
     ]
-    if packed.delay is not None and packed.geometry is not None:
+    capacity = capacities(packed.geometry)
+    if np.isfinite(capacity).all():
+        shown.append(Fact("memory capacity", number(float(capacity.sum())), "past inputs that linear readouts recover"))
+    if packed.delay is not None:
         kept = packed.geometry.n_stored
         shown.append(
             Fact("features recalled", f"{kept} of {len(packed.geometry.stored)}", f"after {packed.delay} steps")
@@ -219,7 +217,9 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     """What the directions say of memory, and how far one set of them can be trusted."""
     found, size = packed.directions, lengths(packed.directions)
     said = [("How long", _lasting(size, found.dt))]
-    if packed.delay is not None and packed.geometry is not None:
+    if packed.delay is None:
+        said += [("How it packs", _held(packed))]
+    else:
         said.append(("How it packs", _regimes(packed.geometry)))
         said += [("Evidence", line) for line in packing.evidence(packed.geometry, packed.density)]
         said += [("By history", line) for line in packing.by_history(packed.directions, packed.geometry)]
@@ -243,6 +243,28 @@ def _lasting(size: Float[np.ndarray, " age"], dt: float) -> str:
         return f"Over the last {span} a trace only grows: the state moves most with the oldest input looked at."
     peak = f"It is largest at age {int(size.argmax())}; " if size.argmax() else ""
     return f"{peak}after {span} the trace of an input has {percent(float(last))} of its largest length.".capitalize()
+
+
+def capacities(geometry: superposition.Geometry) -> Float[np.ndarray, "age d"]:
+    """The share of every past input that a linear readout of the state recovers; NaN where it is not known."""
+    return np.diagonal(np.asarray(geometry.interference, float)).reshape(len(geometry.age), -1)
+
+
+def _held(packed: Packed) -> str:
+    """How many of the past inputs can be told apart, and in how many dimensions they lie."""
+    capacity, size = capacities(packed.geometry), lengths(packed.directions)
+    spread = f"their directions spread over {number(dimensions(packed.directions))} dimensions"
+    if not np.isfinite(capacity).all() or not size[0] > 0:
+        return f"{spread.capitalize()}."
+    by_age = capacity.mean(1)
+    if by_age.min() > 1 - APART:
+        return f"Each of these inputs could be recovered by some linear readout, without noise; {spread}."
+    half = np.flatnonzero(by_age < 0.5)
+    until = f"less than half from age {half[0]} on" if len(half) else "at least half at every age"
+    return (
+        f"Without noise, linear readouts could recover {number(float(capacity.sum()))} of the {capacity.size} inputs: "
+        f"{percent(float(by_age[0]))} of the newest, {until}; {spread}."
+    )
 
 
 def _regimes(geometry: superposition.Geometry) -> str:
@@ -295,7 +317,22 @@ def _packing(geometry: superposition.Geometry) -> Picture:
     )
 
 
-def _interference(geometry: superposition.Geometry) -> Picture:
+def _lasting_picture(found: superposition.FeatureDirections) -> Picture:
+    return picture(
+        pictures.root(figures.memory_by_age(found)),
+        "How far the state moves with an input of each age, and how far the outputs do, over the age that moves them "
+        "most.",
+        "How long past inputs last",
+    )
+
+
+def _interference(geometry: superposition.Geometry) -> Block:
+    """The matrix where it says something: of inputs that can all be told apart it is the identity."""
+    table = np.asarray(geometry.interference, float)
+    if not np.isfinite(table).all():
+        return Notice("Left out:", "the recurrence is not stable, so that its state has no covariance.")
+    if np.abs(table - np.eye(len(table))).max() < APART:
+        return Notice("Left out:", "these directions are independent: a linear readout can tell each from all others.")
     return picture(
         pictures.root(figures.interference(geometry)),
         "How past inputs interfere under white input: on the diagonal, how much of each a linear readout can recover; "
@@ -341,7 +378,7 @@ def numbers(packed: Packed) -> dict[str, Any]:
         },
         "delay": packed.delay,
     }
-    if packed.delay is not None and geometry is not None:
+    if packed.delay is not None:
         result |= {
             "stored": np.asarray(geometry.stored).tolist(),
             "regimes": list(geometry.regimes),
@@ -358,7 +395,7 @@ def numbers(packed: Packed) -> dict[str, Any]:
 
 def headline(packed: Packed) -> str:
     """The one sentence for the head of the report, where the task is to recall."""
-    if packed.delay is None or packed.geometry is None:
+    if packed.delay is None:
         return ""
     kept, all_of_them = packed.geometry.n_stored, len(packed.geometry.stored)
     return f"It recalls {kept} of {all_of_them} features after {packed.delay} steps."

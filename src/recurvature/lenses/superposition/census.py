@@ -114,7 +114,7 @@ def census(population: Population, loss: RecallLoss | ExpectedLoss, *, key: PRNG
     """Hold every network of a population against `loss` on `repeats` samples, and look at its geometry.
 
     As many samples again choose the best. Other keys than those of training make the samples independent of it; an
-    `ExpectedLoss` needs no samples. Networks go through in portions that fit into a gigabyte.
+    `ExpectedLoss` needs no samples. Networks go through in portions that fit into `MEMORY` bytes.
     """
     check_count(repeats=repeats)
     if repeats < 2 and isinstance(loss, RecallLoss):

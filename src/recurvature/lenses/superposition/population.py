@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from recurvature._errors import InputError, check_choice, check_count, check_positive, check_shape
-from recurvature._keys import PRNGKey, at_step, stream
+from recurvature._keys import PRNGKey, at_step, stream, streams
 from recurvature._result import Values
 from recurvature.lenses.superposition.models import PHI, Kind, Weights, check_delay, recall_network
 from recurvature.lenses.superposition.models import tied as write_tied
@@ -110,11 +110,8 @@ class Population(eqx.Module):
         return recall_network(self.weights(index), kind=self.kind, bias=bias)
 
     def take(self, index: Sequence[int] | Int[Values, " k"]) -> "Population":
-        """Some of the networks, by their places."""
-        index = np.asarray(index)
-        readout, bias = (None if part is None else part[..., index] for part in (self.readout, self.bias))
-        arrays = (self.recurrent[..., index], self.inputs[..., index], readout)
-        return Population(*arrays, self.delay[index], self.kind, bias)
+        """Some of the networks, by their places; as many of any delay share a compiled program."""
+        return jax.tree.map(lambda part: part[..., np.asarray(index)], self)
 
     def joined(self, *others: "Population") -> "Population":
         """All networks of populations of one kind and size as one. Raises `InputError` where they do not fit."""
@@ -164,17 +161,29 @@ def random_population(
     for delay in delays:
         check_delay(delay)
 
-    def draw(seed: Array) -> tuple[Array, Array, Array]:
-        own, scale = at_step(stream(key, "weights"), seed), jnp.asarray(gain, jnp.float32)
-        shapes = {"recurrent": (size, size), "inputs": (size, features + cues), "readout": (features, size)}
-        parts = [scale * jr.normal(stream(own, name), shape, jnp.float32) for name, shape in shapes.items()]
-        return parts[0] / jnp.sqrt(jnp.asarray(size, jnp.float32)), parts[1], parts[2]
-
-    each = jax.vmap(draw, out_axes=-1)(jnp.arange(seeds, dtype=jnp.int32))
-    recurrent, inputs, readout = (jnp.tile(part, (1, 1, len(delays))) for part in each)
+    shapes = {"recurrent": (size, size), "inputs": (size, features + cues), "readout": (features, size)}
+    most = max(a * b for a, b in shapes.values())
+    drawn = np.float32(gain) * np.asarray(_drawn(stream(key, "weights"), tuple(shapes), seeds, most))
+    # a draw of fewer numbers is the beginning of one of more; the same for all delays
+    recurrent, inputs, readout = (
+        jnp.asarray(np.tile(row[:, : a * b].T.reshape(a, b, seeds), len(delays)))
+        for row, (a, b) in zip(drawn, shapes.values(), strict=True)
+    )
+    recurrent = recurrent / jnp.sqrt(jnp.asarray(size, jnp.float32))
     which = np.repeat(np.asarray(delays, np.int32), seeds)
     start = jnp.zeros((features, len(which)), jnp.float32) if bias else None
     return Population(recurrent, inputs, None if tied else readout, which, kind, start)
+
+
+@eqx.filter_jit
+def _drawn(key: PRNGKey, names: tuple[str, ...], seeds: int, numbers: int) -> Float[Array, "name seed number"]:
+    """Normal numbers by name for one seed after another, all in one draw: a program of a third of the size."""
+
+    def draw(seed: Array) -> Float[Array, "name number"]:
+        each = streams(at_step(key, seed), names)
+        return jax.vmap(lambda own: jr.normal(own, (numbers,), jnp.float32))(each)
+
+    return jax.vmap(draw, out_axes=1)(jnp.arange(seeds, dtype=jnp.int32))
 
 
 def product(

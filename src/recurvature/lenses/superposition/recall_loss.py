@@ -29,6 +29,10 @@ from recurvature.lenses.superposition.statistics import (
 )
 from recurvature.systems.activations import activation
 
+MEMORY = 2.5e8
+"""Bytes for what a step of training needs at once: with the half a gigabyte that JAX and its compiled programs take,
+well below one."""
+
 
 class Sample(eqx.Module):
     """What a sample says of every network: its loss, and the mean square of its outputs, over the loss of silence."""
@@ -172,8 +176,8 @@ class RecallLoss(eqx.Module):
         chance = jr.uniform(stream(key, "amplitudes"), shape, dtype)
         return there[:, :, None] * self.amplitude.quantile(chance).astype(dtype)
 
-    def fits(self, population: Population, memory: float = 1e9) -> int:
-        """How many networks of this population can be trained at once within so many bytes."""
+    def fits(self, population: Population, memory: float = MEMORY) -> int:
+        """How many networks of this population can be trained at once within so many bytes, by default `MEMORY`."""
         (units, inputs, _), trials = population.inputs.shape, self.trials + len(self.delays)
         if population.hidden == "identity":
             entries = trials * (1 if self.stationary else self.steps) * population.features

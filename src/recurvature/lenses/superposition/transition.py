@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from recurvature._errors import InputError, check_count
-from recurvature._keys import PRNGKey, stream
+from recurvature._keys import PRNGKey, at_step, stream
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.superposition.phases import Branches, PhaseDiagram
 from recurvature.tasks.recall import SUPERPOSITION
@@ -144,14 +144,17 @@ def _best_of_resamples(
     """The order parameter of the best among seeds drawn with replacement, cell by cell."""
     loss = np.where(np.isfinite(np.asarray(diagram.loss)), np.asarray(diagram.loss), np.inf)
     psi = _settled(np.asarray(diagram.order_parameter))
-    seeds = loss.shape[2]
-    drawn = np.asarray(jr.randint(stream(key, "seeds"), (resamples, *loss.shape), 0, seeds))
     # the seed with the least rank by loss among those drawn
     order = np.argsort(loss, axis=2)
     rank = np.argsort(order, axis=2)
-    first = np.take_along_axis(np.broadcast_to(rank, drawn.shape), drawn, axis=3).min(3)
-    chosen = np.take_along_axis(order, first.transpose(1, 2, 0), axis=2)
-    return np.moveaxis(np.take_along_axis(psi, chosen, axis=2), 2, 0)
+    rows = []
+    # density by density, so that draws of one are held at a time
+    for i in range(len(loss)):
+        drawn = np.asarray(jr.randint(at_step(stream(key, "seeds"), i), (resamples, *loss.shape[1:]), 0, loss.shape[2]))
+        first = np.take_along_axis(rank[i][None], drawn, axis=2).min(2)
+        chosen = np.take_along_axis(order[i], first.T, axis=1)
+        rows.append(np.take_along_axis(psi[i], chosen, axis=1).T)
+    return np.stack(rows, axis=1)
 
 
 def _logistic_centre(
