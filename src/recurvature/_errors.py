@@ -60,6 +60,12 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         raise InputError(f"`{name}` must be one of {', '.join(map(str, choices))}; got {value!r}.")
 
 
+def check_index(name: str, value: int, count: int) -> None:
+    """Raise unless `value` is the number of one of `count` things, from 0."""
+    if not 0 <= value < count:
+        raise InputError(f"`{name}` must lie in 0…{count - 1}; got {value}.")
+
+
 def check_kind(name: str, value: Any, kind: type | tuple[type, ...], cure: str) -> None:
     """Raise unless `value` is an instance of `kind`; `cure` says what to pass."""
     if not isinstance(value, kind):

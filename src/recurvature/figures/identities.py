@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_index
 from recurvature.figures.style import (
     BLUE,
     FULL,
@@ -50,8 +50,7 @@ def one_function_two_geometries(
     if not pair.grid:
         raise InputError("`pair` has no grid: compute it with `points` as counts, not as rows of coordinates.")
     outputs = np.asarray(pair.outputs)
-    if not 0 <= output < outputs.shape[-1]:
-        raise InputError(f"`output` must lie in 0…{outputs.shape[-1] - 1}; got {output}.")
+    check_index("output", output, outputs.shape[-1])
     figure = new_figure(figure, width=FULL, height=2.3)
     panels = list(figure.subplots(1, 4, width_ratios=(1.15, 1, 1, 1.15)))
     for ax in panels:

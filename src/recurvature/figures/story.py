@@ -37,7 +37,7 @@ def overview(
     mesh = draw_map(axes["map"], metric, one, last, scale)
     axes["map"].set_title(time_label(float(metric.time[last])))
     if scale is not None:
-        colour_bar(top, mesh, [axes["map"]], one, scale)
+        colour_bar(mesh, [axes["map"]], one, scale)
     ratio_over_time(ratio, axes["ratio"])
     draw_profile(profile, axes["profile"])
     for letter, name in zip("abcd", ("early", "map", "ratio", "profile"), strict=True):
@@ -53,7 +53,7 @@ def _sheets(figure: FigureBase, early: Axes, late: Axes, sheet: Sheet) -> None:
         draw_sheet(ax, sheet, position[index], outputs[index], norm)
         fit_limits(ax, position[index : index + 1])
         ax.set_title(time_label(float(sheet.time[index])))
-    output_bar(figure, [late], norm, 0, sheet.outputs.shape[-1])
+    output_bar([late], norm, 0, sheet.outputs.shape[-1])
     handles = [
         Line2D([], [], color=coordinate_colour(i), linewidth=1.2, label=f"along {words(name)}")
         for i, name in enumerate(sheet.coordinates)

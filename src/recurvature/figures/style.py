@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from recurvature._errors import InputError
 
@@ -172,12 +173,33 @@ def log_y(ax: Axes, *values: Float[np.ndarray, "..."], least_decades: float = 0.
     log_ticks(ax.yaxis, *ends)
 
 
-def log_x(ax: Axes, values: Float[np.ndarray, "..."]) -> None:
-    """A logarithmic x axis around positive `values`, a fifth wider on either side."""
-    ends = float(values.min()) / 1.2, float(values.max()) * 1.2
+def log_x(ax: Axes, *values: Float[np.ndarray, "..."], room: float = 1.2) -> None:
+    """A logarithmic x axis around the positive `values`, wider by a factor of `room` on either side."""
     ax.set_xscale("log")
-    ax.set_xlim(*ends)
-    log_ticks(ax.xaxis, *ends)
+    ends = span(*values, positive=True)
+    if ends is not None:
+        ends = ends[0] / room, ends[1] * room
+        ax.set_xlim(*ends)
+        log_ticks(ax.xaxis, *ends)
+
+
+def legend_below(ax: Axes, handles: Sequence[Any], columns: int, *, columnspacing: float = 2.0) -> None:
+    """A legend under the axes, outside of them."""
+    figure = ax.get_figure()
+    if handles and figure is not None:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, columnspacing=columnspacing)
+
+
+def add_bar(shown: ScalarMappable, axes: Axes | Sequence[Axes], label: str, **options: Any) -> Axes:
+    """A colour bar beside some axes of one figure; `options` are matplotlib's."""
+    beside = [axes] if isinstance(axes, Axes) else list(axes)
+    figure = beside[0].get_figure()
+    assert figure is not None
+    bar = figure.colorbar(shown, ax=beside, **{"aspect": 18, "fraction": 0.06, "pad": 0.02, **options})
+    dress(bar.ax)
+    bar.outline.set_linewidth(0.5)
+    bar.set_label(label, fontsize=SMALL)
+    return bar.ax
 
 
 def log_ticks(axis: Axis, low: float, high: float) -> None:
@@ -215,11 +237,7 @@ def coordinate_axis(axis: Axis, values: Float[np.ndarray, " value"], name: str, 
         axis.set_major_formatter(FuncFormatter(_multiple_of_pi))
     else:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        axis.set_major_formatter(_plain())
-
-
-def _plain() -> Formatter:
-    return FuncFormatter(lambda value, position: f"{value:.4g}".replace("-", "\N{MINUS SIGN}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:.4g}".replace("-", "\N{MINUS SIGN}")))
 
 
 def _multiple_of_pi(value: float, position: int | None = None) -> str:

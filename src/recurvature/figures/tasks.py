@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
-from recurvature._errors import InputError, check_choice
+from recurvature._errors import InputError, check_choice, check_index
 from recurvature.figures.style import (
     COORDINATES,
     CYCLIC,
@@ -75,8 +75,9 @@ def outputs(
     colours = None
     # trials without coordinates may be of a task without a manifold
     if trials.theta is not None and (coordinate is not None or task.manifold().dimension <= MOST_TOLD):
+        known = _coordinate(task, coordinate or 0)
         theta = np.asarray(trials.theta, np.float64)[:, coordinate or 0]
-        colours = _Colours(_coordinate(task, coordinate or 0), theta)
+        colours = _Colours(known, theta)
     for (row, column), ax in np.ndenumerate(grid):
         dress(ax)
         for i, k in enumerate(chosen[names[column]]):
@@ -183,8 +184,7 @@ def _matching(run: Run, trials: Trials, groups: Labels) -> tuple[Float[np.ndarra
 
 def _coordinate(task: AbstractTask, index: int) -> Coordinate:
     coordinates = task.manifold().coordinates
-    if not 0 <= index < len(coordinates):
-        raise InputError(f"`coordinate` must lie in 0…{len(coordinates) - 1}; got {index}.")
+    check_index("coordinate", index, len(coordinates))
     return coordinates[index]
 
 
@@ -253,8 +253,7 @@ def psychometric(
     where = _coordinate(task, coordinate)
     if trials.theta is None:
         raise InputError("`trials` carry no task variables (`theta`).")
-    if not 0 <= output < values.shape[-1]:
-        raise InputError(f"`output` must lie in 0…{values.shape[-1] - 1}; got {output}.")
+    check_index("output", output, values.shape[-1])
     theta = np.asarray(trials.theta, np.float64)[:, coordinate]
     weights = np.asarray(trials.mask, np.float64)
     answers = (values[..., output] * weights).sum(1) / weights.sum(1)

@@ -22,6 +22,7 @@ from recurvature.figures.style import (
     VERMILLION,
     dress,
     frame,
+    legend_below,
     look,
     new_axes,
     with_units,
@@ -198,7 +199,6 @@ def lyapunov(spectrum: LyapunovSpectrum, ax: Axes | None = None) -> Axes:
 
 
 def _below(ax: Axes, entries: list[Any]) -> None:
-    figure = ax.get_figure()
-    if figure is not None:
-        wide = figure.get_figure(root=True).get_size_inches()[0] > 4
-        figure.legend(handles=entries, loc="outside lower center", ncols=3 if wide else 2, columnspacing=1.0)
+    figure = ax.get_figure(root=True)
+    wide = figure is not None and figure.get_size_inches()[0] > 4
+    legend_below(ax, entries, 3 if wide else 2, columnspacing=1.0)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_index
 from recurvature.figures.style import (
     BLUE,
     COLUMN,
@@ -21,7 +21,7 @@ from recurvature.figures.style import (
     SMALL,
     VERMILLION,
     dress,
-    log_ticks,
+    log_x,
     log_y,
     look,
     new_axes,
@@ -84,8 +84,7 @@ def tuning(
     ax, value, rates = new_axes(ax), np.asarray(before.value), np.asarray(before.rates)
     chosen = _spread(rates) if units is None else units
     for place, number in enumerate(chosen):
-        if not 0 <= number < rates.shape[1]:
-            raise InputError(f"`units` must lie in 0…{rates.shape[1] - 1}; got {number}.")
+        check_index("units", number, rates.shape[1])
         colour = COORDINATES[place % len(COORDINATES)]
         ax.plot(value, rates[:, number], color=colour, linewidth=1.2)
         if after is not None:
@@ -192,9 +191,7 @@ def sphere_dimension(spectra: Mapping[str, SphereSpectrum], ax: Axes | None = No
         ax.plot([limit], [1 - share], "o", color=colour, markersize=4, label=f"{name}: {text}")
         most = max(most, 3 * limit if np.isfinite(limit) else float(number[-1]))
     ax.axhline(1 - share, color=GREY, linewidth=0.8, linestyle=":")
-    ax.set_xscale("log")
-    ax.set_xlim(1.0, most)
-    log_ticks(ax.xaxis, 1.0, most)
+    log_x(ax, np.array([1.0, most]), room=1.0)
     log_y(ax, np.array([(1 - share) / 30, 1.0]))
     ax.set_xlabel("components")
     ax.set_ylabel("variance left out")

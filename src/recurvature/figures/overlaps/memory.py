@@ -3,15 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from recurvature.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    VERMILLION,
-    look,
-    new_axes,
-)
+from recurvature.figures.style import BLUE, GREEN, GREY, INK, VERMILLION, log_x, look, new_axes
 from recurvature.lenses.overlaps import Histories, RoundTrip
 
 LEGS = ((GREY, "to A"), (BLUE, "A to B"), (VERMILLION, "B to A"))
@@ -69,17 +61,10 @@ def left_behind(trip: RoundTrip, ax: Axes | None = None) -> Axes:
         drawn.append(sizes)
     ax.set_yticks(places, names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    _log_x(ax, *drawn)
+    log_x(ax, *drawn, room=2.0)
     ax.set_xlabel("change of the overlap, from A to A (size)")
     ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2, columnspacing=1.0)
     return ax
-
-
-def _log_x(ax: Axes, *values: np.ndarray) -> None:
-    known = np.concatenate([v[np.isfinite(v)] for v in values])
-    ax.set_xscale("log")
-    if len(known):
-        ax.set_xlim(float(known.min()) / 2, float(known.max()) * 2)
 
 
 @look
@@ -110,7 +95,7 @@ def route_distances(told: Histories, ax: Axes | None = None) -> Axes:
     for label, place in zip(ax.get_yticklabels(), order, strict=True):
         label.set_color(BLUE if seen[place] else VERMILLION)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    _log_x(ax, *drawn)
+    log_x(ax, *drawn, room=2.0)
     ax.set_xlabel(f"difference of the overlap, {told.tasks[0]} first less {told.tasks[1]} first (size)")
     ax.plot([], [], "o", color=INK, markersize=4, markerfacecolor="white", label=f"before {told.tasks[2]}")
     ax.plot([], [], "o", color=INK, markersize=4, label=f"after {told.tasks[2]}")

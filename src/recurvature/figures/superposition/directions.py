@@ -17,6 +17,7 @@ from recurvature.figures.style import (
     SMALL,
     VERMILLION,
     coordinate_colour,
+    legend_below,
     look,
     new_axes,
     time_colours,
@@ -150,9 +151,7 @@ def angle_distribution(
         for i, (name, angles) in enumerate(values.items())
     ]
     handles.append(Line2D([], [], color=INK, linewidth=0.7, linestyle=":", label="quarter turns"))
-    figure = ax.get_figure()
-    if figure is not None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+    legend_below(ax, handles, min(3, len(handles)))
     return ax
 
 

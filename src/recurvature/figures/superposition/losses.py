@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from recurvature._errors import InputError
-from recurvature.figures.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, look, new_axes
+from recurvature.figures.style import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, legend_below, look, new_axes
 from recurvature.lenses.superposition import LossTerms
 
 TERMS = {"task": BLUE, "mean": GREEN, "projection": ORANGE, "composition": VERMILLION, "correlation": GREY}
@@ -49,9 +49,7 @@ def loss_course(
     ax.set_xlabel("training step")
     ax.set_ylabel("expected loss / loss of silence")
     handles: list[Patch] = [Patch(facecolor=TERMS[name], alpha=0.75, label=NAMES[name]) for name in parts]
-    figure = ax.get_figure()
-    if figure is not None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    legend_below(ax, handles, 2)
     return ax
 
 

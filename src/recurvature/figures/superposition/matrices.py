@@ -17,6 +17,7 @@ from recurvature.figures.style import (
     SIGNED,
     SMALL,
     VERMILLION,
+    add_bar,
     coordinate_colour,
     dress,
     frame,
@@ -66,10 +67,7 @@ def projection_matrices(
         ax.set_visible(False)
     panels[0].set_ylabel("output")
     panels[0].set_xlabel("feature")
-    bar = figure.colorbar(ScalarMappable(norm, SIGNED), ax=panels, aspect=14, fraction=0.05, pad=0.02)
-    dress(bar.ax)
-    bar.outline.set_linewidth(0.5)
-    bar.set_label(r"projection $A_s$", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, SIGNED), panels, r"projection $A_s$", aspect=14, fraction=0.05)
     return panels[: len(shown)]
 
 
@@ -129,12 +127,7 @@ def interference(result: Geometry, ax: Axes | None = None) -> Axes:
     ax.tick_params(length=0)
     ax.set_xlabel("age (steps)")
     ax.set_ylabel("age (steps)")
-    figure = ax.get_figure()
-    if figure is not None:
-        bar = figure.colorbar(ScalarMappable(norm, SIGNED), ax=ax, aspect=18, fraction=0.06, pad=0.03)
-        dress(bar.ax)
-        bar.outline.set_linewidth(0.5)
-        bar.set_label("interference", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, SIGNED), ax, "interference", pad=0.03)
     return ax
 
 

@@ -16,9 +16,10 @@ from recurvature.figures.style import (
     PALE,
     SMALL,
     VERMILLION,
+    add_bar,
     dress,
     frame,
-    log_ticks,
+    log_x,
     look,
     new_figure,
     time_colours,
@@ -41,14 +42,14 @@ def phase_diagram(
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.1))
     dress(left)
     dress(right)
-    _map(figure, left, result)
+    _map(left, result)
     if transition is not None:
         _mark(left, result, transition)
     _turns(right, result)
     return [left, right]
 
 
-def _map(figure: FigureBase, ax: Axes, result: PhaseDiagram) -> None:
+def _map(ax: Axes, result: PhaseDiagram) -> None:
     frame(ax)
     density = np.asarray(result.density)
     # a single younger age has no order: its projection may have either sign
@@ -62,16 +63,11 @@ def _map(figure: FigureBase, ax: Axes, result: PhaseDiagram) -> None:
     ax.set_facecolor(PALE)
     for row in np.flatnonzero(~result.packs):
         ax.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0)
-    ax.set_xscale("log")
-    ax.set_xlim(edges[0], edges[-1])
-    log_ticks(ax.xaxis, edges[0], edges[-1])
+    log_x(ax, edges, room=1.0)
     ax.set_yticks(range(len(rows) - 1), [str(int(delay)) for delay in np.asarray(result.delay)])
     ax.set_xlabel("density $p$")
     ax.set_ylabel("delay $k$ (steps)")
-    bar = figure.colorbar(ScalarMappable(norm, MAGNITUDE), ax=ax, aspect=16, pad=0.02)
-    dress(bar.ax)
-    bar.outline.set_linewidth(0.5)
-    bar.set_label(r"order parameter $\psi$ of the best", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, MAGNITUDE), ax, r"order parameter $\psi$ of the best", fraction=0.15)
 
 
 def _mark(ax: Axes, result: PhaseDiagram, found: Transition) -> None:
@@ -104,9 +100,7 @@ def _turns(ax: Axes, result: PhaseDiagram) -> None:
         ax.plot(density, turn[:, k], "o-", color=colour, markersize=2.2, linewidth=1.0, label=str(int(delays[k])))
     for level in (90, 270):
         ax.axhline(level, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-    ax.set_xscale("log")
-    ax.set_xlim(density[0] / 1.1, density[-1] * 1.1)
-    log_ticks(ax.xaxis, density[0] / 1.1, density[-1] * 1.1)
+    log_x(ax, density, room=1.1)
     ax.set_ylim(0, top)
     for k, colour in enumerate(time_colours(len(delays))):
         ax.plot(

@@ -1,7 +1,6 @@
 """Checks of the warping lens: the rank that the dimension theorem bounds, and the size of the step."""
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
@@ -24,6 +23,7 @@ from recurvature.figures.style import (
     time_axis,
 )
 from recurvature.figures.warping.curves import LEVELS, Phases
+from recurvature.figures.warping.quantities import positive
 from recurvature.lenses.warping import DimensionCheck, StepSizeCheck
 from recurvature.lenses.warping.ratio import percentiles
 
@@ -40,7 +40,7 @@ def dimension_map(
     figure = new_figure(figure, width=COLUMN, height=2.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     time = np.asarray(check.time)
-    low, middle, high = percentiles(_positive(np.asarray(check.smallest_over_largest, np.float64)), LEVELS)
+    low, middle, high = percentiles(positive(np.asarray(check.smallest_over_largest, np.float64)), LEVELS)
     rank = np.asarray(check.rank, np.float64)
     for ax in (top, bottom):
         dress(ax)
@@ -68,7 +68,7 @@ def dimension_map(
 def step_size(check: StepSizeCheck, ax: Axes | None = None, *, phases: Phases | None = None) -> Axes:
     """Relative change of the metric when the step is halved: median and 5–95 % of points, and the largest."""
     ax, time = new_axes(ax), np.asarray(check.time)
-    change = _positive(np.asarray(check.relative_change, np.float64))
+    change = positive(np.asarray(check.relative_change, np.float64))
     low, middle, high, most = percentiles(change, (*LEVELS, 100.0))
     band(ax, time, low, middle, high, colour=INK, label="median of points (band: 5–95 %)")
     ax.plot(time, most, color=VERMILLION, linewidth=0.9, label="largest")
@@ -93,8 +93,3 @@ def _beside(ax: Axes, height: float, text: str, colour: str) -> None:
         fontsize=SMALL - 1,
         color=colour,
     )
-
-
-def _positive(values: Float[np.ndarray, "time point"]) -> Float[np.ndarray, "time point"]:
-    """NaN where a logarithmic axis has no place."""
-    return np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -14,11 +14,11 @@ from recurvature.figures.style import (
     INK,
     MAGNITUDE,
     PALE,
-    SMALL,
+    add_bar,
     coordinate_colour,
-    dress,
     frame,
-    log_ticks,
+    legend_below,
+    log_x,
     look,
     new_axes,
     words,
@@ -36,7 +36,8 @@ def comparison(result: Comparison, ax: Axes | None = None, *, quantities: Sequen
 
     Raises `InputError` on an unknown quantity.
     """
-    names = _default(result) if quantities is None else tuple(quantities)
+    means = tuple(name for name in result.quantities if name.endswith((" mean", " rank")))
+    names = means if quantities is None else tuple(quantities)
     rows = [result.row(name) for name in names]
     ax = new_axes(ax, height=0.85 + 0.33 * len(rows))
     first, second, same = _pairs(result)
@@ -50,12 +51,8 @@ def comparison(result: Comparison, ax: Axes | None = None, *, quantities: Sequen
         apart = values[~same]
         if np.isfinite(apart).any():
             ax.plot(np.nanmean(apart), y + 0.17, "|", color=INK, markersize=8, mew=1.6)
-    known = table[np.isfinite(table) & (table > 0)]
-    if len(known):
-        ends = float(known.min()) / 1.2, float(known.max()) * 1.2
-        ax.set_xscale("log")
-        ax.set_xlim(*ends)
-        log_ticks(ax.xaxis, *ends)
+    if (table > 0).any():
+        log_x(ax, table)
     if baseline:
         ax.axvline(1.0, color=INK, linewidth=0.7, linestyle="--")
     ax.set_yticks(range(len(names)), [words(name) for name in names])
@@ -63,10 +60,6 @@ def comparison(result: Comparison, ax: Axes | None = None, *, quantities: Sequen
     ax.set_xlabel("difference / mean between seeds" if baseline else "difference (no seed baseline)")
     _legend(ax, result, same)
     return ax
-
-
-def _default(result: Comparison) -> tuple[str, ...]:
-    return tuple(name for name in result.quantities if name.endswith((" mean", " rank")))
 
 
 def _pairs(
@@ -104,9 +97,7 @@ def _legend(ax: Axes, result: Comparison, same: Bool[np.ndarray, " pair"]) -> No
     if (~same).any():
         handles.append(Line2D([], [], marker="o", lw=0, ms=3.5, color=GREY, label="between groups"))
         handles.append(Line2D([], [], marker="|", lw=0, ms=7, mew=1.6, color=INK, label="their mean"))
-    figure = ax.get_figure()
-    if handles and figure is not None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) < 5 else 3)
+    legend_below(ax, handles, 2 if len(handles) < 5 else 3)
 
 
 @look
@@ -134,12 +125,7 @@ def difference_matrix(result: Comparison, quantity: str, ax: Axes | None = None)
     ax.set_yticks(middles, names, rotation=90, va="center")
     ax.tick_params(length=0)
     ax.set_title("one network to a row and column" + ("\n(× has not learned)" if len(lost) else ""))
-    figure = ax.get_figure()
-    if figure is not None:
-        bar = figure.colorbar(ScalarMappable(norm, MAGNITUDE), ax=ax, aspect=18, fraction=0.06, pad=0.03)
-        dress(bar.ax)
-        bar.outline.set_linewidth(0.5)
-        bar.set_label(f"difference: {words(quantity)}", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, MAGNITUDE), ax, f"difference: {words(quantity)}", pad=0.03)
     return ax
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import FigureBase
@@ -25,10 +24,11 @@ from recurvature.figures.style import (
     INK,
     MAGNITUDE,
     PALE,
-    SMALL,
     VERMILLION,
+    add_bar,
     dress,
     frame,
+    legend_below,
     look,
     new_axes,
     new_figure,
@@ -65,9 +65,7 @@ def geodesics(result: Geodesic, ax: Axes | None = None) -> Axes:
         handles.append(Line2D([], [], color=_status_colour(code), linestyle="--", linewidth=0.9, label=label))
     if blank:
         _chart(ax, result)
-    figure = ax.get_figure()
-    if handles and figure is not None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 1 else 1)
+    legend_below(ax, handles, 2 if len(handles) > 1 else 1)
     return ax
 
 
@@ -185,11 +183,8 @@ def distance_matrices(
     panels[0].set_ylabel(panels[0].get_xlabel())
     for ax in panels[1:]:
         ax.tick_params(labelleft=False)
-    bar = figure.colorbar(ScalarMappable(norm, MAGNITUDE), ax=panels, aspect=18, fraction=0.06, pad=0.02)
-    dress(bar.ax)
-    bar.outline.set_linewidth(0.5)
     unit = {"raw": "\n(unit of the space)", "max": "\nrelative to the largest", "mean": "\nrelative to the mean"}
-    bar.set_label(f"geodesic distance{unit[normalise]}", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, MAGNITUDE), panels, f"geodesic distance{unit[normalise]}")
     if found:
         why = ", ".join(words(GEODESIC_STATUS[code]) for code in sorted(found))
         patch = Patch(facecolor="#D8D8D8", edgecolor=GREY, linewidth=0.4, label=f"covered or grey: {why}")
@@ -216,11 +211,7 @@ def _point_axes(ax: Axes, one: GeodesicDistances) -> None:
     values = np.asarray(one.theta, np.float64)[at, 0]
     labels = [f"{value:.2g}".replace("-", "\N{MINUS SIGN}") for value in values]
     for axis in (ax.xaxis, ax.yaxis):
-        _ticks(axis, at - 0.5, labels)
+        axis.set_ticks(list(at - 0.5), labels)
+        axis.set_minor_locator(NullLocator())
     fast = ", ".join(words(name) for name in one.coordinates[1:])
     ax.set_xlabel(f"{with_units(words(one.coordinates[0]), one.units[0])},\n{fast} fastest")
-
-
-def _ticks(axis: Axis, at: Float[np.ndarray, " tick"], labels: list[str]) -> None:
-    axis.set_ticks(list(at), labels)
-    axis.set_minor_locator(NullLocator())

@@ -24,7 +24,7 @@ from recurvature.figures.style import (
     MAGNITUDE,
     PALE,
     SIGNED,
-    SMALL,
+    add_bar,
     coordinate_axis,
     dress,
     edges,
@@ -89,7 +89,7 @@ def draw_maps(result: Mapped, figure: FigureBase | None, series: list[Series], c
         for index, ax in zip(chosen, row, strict=True):
             mesh = draw_map(ax, result, one, index, scale)
         if scale is not None:
-            colour_bar(figure, mesh, list(row), one, scale)
+            colour_bar(mesh, list(row), one, scale)
     for ax in grid.flat:
         ax.label_outer()
     _explain_hatch(figure, result, chosen)
@@ -204,17 +204,13 @@ def _explain_hatch(figure: FigureBase, result: Mapped, chosen: list[int]) -> Non
         figure.legend(handles=[patch], loc="outside lower center")
 
 
-def colour_bar(figure: FigureBase, mesh: ScalarMappable, axes: list[Axes], one: Series, scale: Scale) -> None:
+def colour_bar(mesh: ScalarMappable, axes: list[Axes], one: Series, scale: Scale) -> None:
     """A colour bar with the units of its series."""
-    bar = figure.colorbar(mesh, ax=axes, aspect=18, fraction=0.06, pad=0.02)
-    dress(bar.ax)
-    bar.outline.set_linewidth(0.5)
-    norm = scale[0]
+    bar, norm = add_bar(mesh, axes, f"{one.symbol}, {one.name}" + (f"\n({one.units})" if one.units else "")), scale[0]
     if isinstance(norm, LogNorm) and norm.vmin is not None and norm.vmax is not None:
-        log_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+        log_ticks(bar.yaxis, norm.vmin, norm.vmax)
     if isinstance(norm, AsinhNorm):
-        signed_ticks(bar.ax.yaxis, norm)
-    bar.set_label(f"{one.symbol}, {one.name}" + (f"\n({one.units})" if one.units else ""), fontsize=SMALL)
+        signed_ticks(bar.yaxis, norm)
 
 
 def signed_ticks(axis: Axis, norm: AsinhNorm) -> None:
@@ -286,10 +282,9 @@ def ellipses(
     shown = "half-axes ∝ stretch" if power == 1 else f"half-axes ∝ stretch$^{{{power:g}}}$"
     unit = f"{space_units(metric)} / grid step"
     ax.set_title(f"{time_label(float(metric.time[index]), clock(metric))}: {shown}\nlongest {largest:.3g} {unit}")
-    figure = ax.get_figure()
-    if ends and figure is not None:
+    if ends:
         one = Series("anisotropy", "$s_1/s_2$", f"relative to {words(metric.reference)}", colour[None], "", "log")
-        colour_bar(figure, polygons, [ax], one, (norm, MAGNITUDE))
+        colour_bar(polygons, [ax], one, (norm, MAGNITUDE))
     return ax
 
 

@@ -9,7 +9,6 @@ from recurvature._errors import InputError, check_choice
 from recurvature.figures.style import COORDINATES, INK, words
 from recurvature.lenses.warping import STATUS, AbstractMetric, Curvature, RecordedMetric
 
-Quantity = Literal["stretch", "metric", "principal", "log_volume", "anisotropy", "ratio"]
 QUANTITIES = ("stretch", "metric", "principal", "log_volume", "anisotropy", "ratio")
 """What of a metric can be drawn.
 
@@ -53,7 +52,7 @@ def series_of(metric: AbstractMetric, quantity: str) -> list[Series]:
     if quantity == "principal":
         columns = np.moveaxis(np.asarray(metric.stretches, np.float64), -1, 0)
         return [
-            Series(f"stretch {a + 1}", f"$s_{a + 1}$", against, _positive(c), shade, "log")
+            Series(f"stretch {a + 1}", f"$s_{a + 1}$", against, positive(c), shade, "log")
             for a, (c, shade) in enumerate(zip(columns, _shades(len(columns)), strict=True))
         ]
     if quantity == "log_volume":
@@ -76,7 +75,7 @@ def curvature_series(result: Curvature, quantity: str) -> Series:
     check_choice("quantity", quantity, CURVATURES)
     space = space_units(result)
     if quantity == "mean":
-        values = _positive(np.asarray(result.mean_curvature, np.float64))
+        values = positive(np.asarray(result.mean_curvature, np.float64))
         return Series("mean curvature", "$|H|$", f"1 / {space}", values, INK, "log")
     known = ~flagged(result)
     values = np.where(known, np.asarray(result.gaussian, np.float64), np.nan)
@@ -91,8 +90,8 @@ def _entry(metric: AbstractMetric, i: int, quantity: str) -> Series:
     colour = COORDINATES[i % len(COORDINATES)]
     if quantity == "metric":
         squares = f"{squared(space_units(metric))} / {squared(units)}"
-        return Series(name, f"$G_{index}$", squares, _positive(entry), colour, "log")
-    values = _positive(np.sqrt(np.where(entry >= 0, entry, np.nan)))
+        return Series(name, f"$G_{index}$", squares, positive(entry), colour, "log")
+    values = positive(np.sqrt(np.where(entry >= 0, entry, np.nan)))
     return Series(name, rf"$\sqrt{{G_{index}}}$", f"{space_units(metric)} / {units}", values, colour, "log")
 
 
@@ -100,7 +99,7 @@ def _diagonal(metric: AbstractMetric, i: int) -> Float[np.ndarray, "time point"]
     return np.asarray(metric.metric, np.float64)[..., i, i]
 
 
-def _positive(values: Float[np.ndarray, "time point"]) -> Float[np.ndarray, "time point"]:
+def positive(values: Float[np.ndarray, "time point"]) -> Float[np.ndarray, "time point"]:
     """NaN where a logarithmic scale has no place for a value: nothing has moved there yet."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 

@@ -9,7 +9,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from recurvature.figures.style import BLUE, GREEN, GREY, INK, PALE, SMALL, VERMILLION, frame, look, new_axes
+from recurvature.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PALE,
+    SMALL,
+    VERMILLION,
+    frame,
+    legend_below,
+    look,
+    new_axes,
+)
 from recurvature.lenses.warping import Topology
 from recurvature.measures import Persistence
 
@@ -62,9 +74,7 @@ def barcode(result: Topology | Persistence, ax: Axes | None = None, *, most: int
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.set_xlabel(_scale(result))
     handles = [Patch(facecolor=GREY, alpha=0.45, label="least length that counts"), _radius(result)]
-    figure = ax.get_figure()
-    if figure is not None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.2)
+    legend_below(ax, handles, 2, columnspacing=1.2)
     return ax
 
 

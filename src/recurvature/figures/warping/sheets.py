@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from recurvature._errors import InputError, check_choice
+from recurvature._errors import check_choice, check_index
 from recurvature.figures.style import (
     FULL,
     GREY,
     SIGNED,
     SMALL,
+    add_bar,
     coordinate_colour,
     dress,
     frame,
@@ -50,8 +52,7 @@ def warped_grid(
     """
     check_choice("components", components, (2, 3))
     outputs = np.asarray(sheet.outputs, np.float64)
-    if not 0 <= output < outputs.shape[-1]:
-        raise InputError(f"`output` must lie in 0…{outputs.shape[-1] - 1}; got {output}.")
+    check_index("output", output, outputs.shape[-1])
     time = np.asarray(sheet.time)
     chosen = list(range(len(time))) if times is None else nearest(time, times)
     rows = 1 + (len(chosen) - 1) // (4 if components == 2 else 3)
@@ -72,7 +73,7 @@ def warped_grid(
             ax.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(panels))
             ax.set_ylabel(ax.get_ylabel() if i % columns == 0 else "")
             ax.set_xlabel(ax.get_xlabel() if i + columns >= len(panels) else "")
-    output_bar(figure, panels, norm, output, outputs.shape[-1])
+    output_bar(panels, norm, output, outputs.shape[-1])
     explain_lines(figure, sheet)
     return panels
 
@@ -166,14 +167,9 @@ def fit_limits(ax: Any, position: Float[np.ndarray, "time point component"]) -> 
         ax.set_aspect("equal", adjustable="box")
 
 
-def output_bar(figure: FigureBase, panels: list[Axes], norm: Normalize, output: int, count: int) -> None:
+def output_bar(panels: list[Axes], norm: Normalize, output: int, count: int) -> None:
     """The colour bar of the output."""
-    from matplotlib.cm import ScalarMappable
-
-    bar = figure.colorbar(ScalarMappable(norm, SIGNED), ax=panels, aspect=18, fraction=0.05, pad=0.02)
-    dress(bar.ax)
-    bar.outline.set_linewidth(0.5)
-    bar.set_label("output" if count == 1 else f"output {output + 1}", fontsize=SMALL)
+    add_bar(ScalarMappable(norm, SIGNED), panels, "output" if count == 1 else f"output {output + 1}", fraction=0.05)
 
 
 def explain_lines(figure: FigureBase, sheet: Sheet) -> None:

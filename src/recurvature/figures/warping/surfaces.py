@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from recurvature._errors import InputError
+from recurvature._errors import InputError, check_index
 from recurvature.figures.style import FULL, GREY, SMALL, look, nearest, new_figure, time_label
 from recurvature.figures.warping.maps import Scale, colour_bar, colour_scale
 from recurvature.figures.warping.quantities import Mapped, Series, curvature_series, reasons, series_of, space_units
@@ -61,7 +61,7 @@ def surfaces(
         ax.set_title(f"{time_label(float(time[index]))}, edge {edge}", pad=2, fontsize=SMALL)
         panels.append(ax)
     if scale is not None:
-        colour_bar(figure, mesh, panels, series, scale)
+        colour_bar(mesh, panels, series, scale)
     why = reasons(result, at)
     if why:
         patch = Patch(facecolor=MASKED, edgecolor=GREY, linewidth=0.4, label=f"metric not usable: {why}")
@@ -73,8 +73,7 @@ def _series(result: Mapped, quantity: str | None, coordinate: int) -> Series:
     if isinstance(result, Curvature):
         return curvature_series(result, quantity or "gaussian")
     found = series_of(result, quantity or "stretch")
-    if not 0 <= coordinate < len(found):
-        raise InputError(f"`coordinate` must lie in 0…{len(found) - 1}; got {coordinate}.")
+    check_index("coordinate", coordinate, len(found))
     return found[coordinate]
 
 
