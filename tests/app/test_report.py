@@ -40,6 +40,11 @@ def test_every_text_is_escaped() -> None:
     assert 'href="javascript' not in html
 
 
+def test_a_long_name_in_a_title_may_break_at_its_signs() -> None:
+    html = render(Page("kicker", "a_b:<c>", "subtitle", ()))
+    assert "<h1>a_<wbr>b:<wbr>&lt;c&gt;</h1>" in html
+
+
 def test_nothing_is_fetched() -> None:
     html = render(everything("text"))
     sources = re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?([^\"'\s>)]+)", html)

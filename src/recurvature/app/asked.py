@@ -55,7 +55,8 @@ def task_section(task: AbstractTask | None, done: Performance | None, probe: Pro
         if isinstance(task, EnvironmentTask)
         else ""
     )
-    source = Text(f"From {task.reference.text}{noise if task.input_noise else ''}{made}")
+    whence = f"From {task.reference.text.rstrip('.')}."
+    source = Text(f"{whence}{noise if task.input_noise else ''}{made}")
     finding = ASKED.get(task.name, f"It is to do the task {task.name}.")
     drawn: tuple[Block, ...] = () if done is None else (_trials(task, done),)
     return Section("task", TITLE, (*drawn, sizes, source), finding)

@@ -35,7 +35,7 @@ def render(page: Page) -> str:
     # a sign and what stands around it stay on one line
     environment.filters["tie"] = lambda text: text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     # long names of files and environments go on in the next line at a sign, not within a word
-    environment.filters["breakable"] = lambda text: re.sub("([_:-])", r"\1<wbr>", escape(text))
+    environment.filters["breakable"] = lambda text: Markup(re.sub("([_:-])", r"\1<wbr>", str(escape(text))))
     live = any(isinstance(block, Live) for section in page.sections for block in section.blocks)
     script = f"{chr(10).join(map(asset, SCRIPTS))}\nbegin();\n" if live else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
