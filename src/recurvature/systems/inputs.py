@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_shape
+from recurvature._errors import InputError, check_index, check_shape, unknown
 
 TWO_PI = 2 * math.pi
 
@@ -51,6 +51,16 @@ def chart_fields(coordinates: Sequence[Coordinate]) -> dict[str, Any]:
         "units": tuple(c.units for c in coordinates),
         "periodic": tuple(c.periodic for c in coordinates),
     }
+
+
+def coordinate_number(names: Sequence[str], which: int | str, argument: str = "coordinate") -> int:
+    """The number of a coordinate that `argument` gives by number or name."""
+    if isinstance(which, str):
+        if which not in names:
+            raise unknown("coordinate", which, names)
+        return names.index(which)
+    check_index(argument, which, len(names))
+    return which
 
 
 class AbstractDomain(eqx.Module):

@@ -181,7 +181,6 @@ def solve_flow(
     *,
     rtol: float,
     atol: float,
-    max_steps: int = 100_000,
 ) -> tuple[Array, Array]:
     r"""Solve $\dot z = $ `velocity(t, z)` from time 0, saved at `times`; also whether it succeeded.
 
@@ -203,7 +202,7 @@ def solve_flow(
         y0=start,
         saveat=dfx.SaveAt(ts=times),
         stepsize_controller=controller,
-        max_steps=max_steps,
+        max_steps=100_000,
         throw=False,
     )
     states = solution.ys

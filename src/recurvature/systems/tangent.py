@@ -235,8 +235,6 @@ def propagate_flow(
     emit: Emit,
     *,
     order: int = 1,
-    rtol: float = RTOL,
-    atol: float = ATOL,
 ) -> tuple[Any, Array]:
     """Push a block through a flow by diffrax, stepping onto declared jumps; emitted at `times` > 0, (time, …) leaves.
 
@@ -252,7 +250,7 @@ def propagate_flow(
         drive = drive_at(time)
         return emit(Frame(time, rows, drive.rows, rate_of_change(system, rows, drive, m, order)))
 
-    states, solved = solve_flow(velocity, start, times, manifold.jump_times, rtol=rtol, atol=atol)
+    states, solved = solve_flow(velocity, start, times, manifold.jump_times, rtol=RTOL, atol=ATOL)
     return jax.lax.map(lambda pair: at(*pair), (times, states)), solved
 
 

@@ -245,7 +245,7 @@ def test_misfits_are_refused(network: Network, manifold: PulsedInputs) -> None:
         warping.ratio_constraint([(SQUARE, "a", "c")], **options)
     with pytest.raises(InputError, match="two different coordinates"):
         warping.ratio_constraint([(SQUARE, "a", 0)], **options)
-    with pytest.raises(InputError, match="a coordinate must lie in 0…1; got 2"):
+    with pytest.raises(InputError, match="`relevant` must lie in 0…1; got 2"):
         warping.ratio_constraint([(SQUARE, 2, "b")], **options)
     with pytest.raises(InputError, match="the same coordinates"):
         warping.ratio_constraint([(SQUARE, 0, 1), (manifold, 0, 1)], **options)

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from recurvature._errors import InputError, check_choice, check_kind, check_positive, check_shape, unknown
+from recurvature._errors import InputError, check_choice, check_kind, check_positive, check_shape
 from recurvature._precision import cast, float_dtype
 from recurvature._result import Values
 from recurvature.lenses.warping.field import SPACES, Space, check_network, observe, points_of
 from recurvature.systems.base import AbstractMap, Network
-from recurvature.systems.inputs import AbstractInputManifold
+from recurvature.systems.inputs import AbstractInputManifold, coordinate_number
 from recurvature.systems.simulate import check_times, step_times, steps_for
 from recurvature.systems.tangent import Drive, Rows, advance, gram_factor, input_rows, pairs, start_rows, tangents
 
@@ -131,9 +131,9 @@ class RatioConstraint(eqx.Module):
         lengths = log_lengths(self.sites.factors(network), self.sites.dimension)
         if self.average == "means":
             lengths = jax.nn.logsumexp(lengths, axis=-2, keepdims=True)
-        each = enumerate(zip(self.sites.manifolds, self.relevant, self.irrelevant, strict=True))
-        index = [(k, coordinate_number(on, above), coordinate_number(on, below)) for k, (on, above, below) in each]
-        return jnp.stack([lengths[:, k, :, above] - lengths[:, k, :, below] for k, above, below in index], 1)
+        number = [each.name for each in self.sites.manifolds[0].coordinates].index
+        each = enumerate(zip(map(number, self.relevant), map(number, self.irrelevant), strict=True))
+        return jnp.stack([lengths[:, k, :, above] - lengths[:, k, :, below] for k, (above, below) in each], 1)
 
     @eqx.filter_jit
     def __call__(self, network: Network, trials: Any = None, states: Any = None, outputs: Any = None) -> Array:
@@ -213,8 +213,9 @@ def ratio_constraint(
         check_kind("conditions", condition, Sequence, "pass a list of (manifold, relevant, irrelevant)")
     manifolds = [manifold for manifold, _, _ in conditions]
     sites = _sites(manifolds, times=times, points=points, space=space, epsilon=epsilon)
-    relevant = tuple(_name(manifold, above) for manifold, above, _ in conditions)
-    irrelevant = tuple(_name(manifold, below) for manifold, _, below in conditions)
+    names = [each.name for each in manifolds[0].coordinates]
+    relevant = tuple(names[coordinate_number(names, above, "relevant")] for _, above, _ in conditions)
+    irrelevant = tuple(names[coordinate_number(names, below, "irrelevant")] for _, _, below in conditions)
     if any(a == b for a, b in zip(relevant, irrelevant, strict=True)):
         raise InputError("`conditions` need two different coordinates each: a ratio to itself is always 1.")
     return RatioConstraint(sites, np.asarray(c, np.float64), average, relevant, irrelevant)
@@ -278,19 +279,3 @@ def _sites(
         raise InputError("a constraint needs one or more manifolds, all with the same coordinates.")
     grid = points_of(manifolds[0], points)
     return Sites(tuple(manifolds), grid.theta, np.asarray(epsilon, np.float64), grid.shape, when, space)
-
-
-def coordinate_number(manifold: AbstractInputManifold, name: str) -> int:
-    """The number of a coordinate."""
-    return [each.name for each in manifold.coordinates].index(name)
-
-
-def _name(manifold: AbstractInputManifold, coordinate: int | str) -> str:
-    names = [each.name for each in manifold.coordinates]
-    if isinstance(coordinate, str):
-        if coordinate not in names:
-            raise unknown("coordinate", coordinate, names)
-        return coordinate
-    if not 0 <= coordinate < len(names):
-        raise InputError(f"a coordinate must lie in 0…{len(names) - 1}; got {coordinate}.")
-    return names[coordinate]

@@ -6,9 +6,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._errors import InputError, unknown
+from recurvature._errors import InputError
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.metric import WARPING, AbstractMetric
+from recurvature.systems.inputs import coordinate_number
 
 
 class Ratio(AbstractResult):
@@ -48,20 +49,9 @@ class Profile(AbstractResult):
     """Of the coordinate."""
 
 
-def coordinate_index(metric: AbstractMetric, coordinate: int | str) -> int:
-    """The number of a coordinate given by number or name."""
-    if isinstance(coordinate, str):
-        if coordinate not in metric.coordinates:
-            raise unknown("coordinate", coordinate, metric.coordinates)
-        return metric.coordinates.index(coordinate)
-    if not 0 <= coordinate < len(metric.coordinates):
-        raise InputError(f"`coordinate` must lie in 0…{len(metric.coordinates) - 1}; got {coordinate}.")
-    return coordinate
-
-
 def ratio(metric: AbstractMetric, numerator: int | str, denominator: int | str) -> Ratio:
     """The metric ratio of two coordinates over time (coordinates by name or number)."""
-    a, b = coordinate_index(metric, numerator), coordinate_index(metric, denominator)
+    a, b = coordinate_number(metric.coordinates, numerator), coordinate_number(metric.coordinates, denominator)
     entries = np.asarray(metric.metric)
     above, below = entries[..., a, a], entries[..., b, b]
     finite = np.isfinite(above) & np.isfinite(below)
@@ -96,7 +86,7 @@ def profile(metric: AbstractMetric, coordinate: int | str) -> Profile:
     """How stretch varies along one coordinate of a grid: a decision boundary shows as a peak of `relative`."""
     if not metric.grid:
         raise InputError("`metric` has no grid: compute it with `points` as counts, not as rows of coordinates.")
-    a = coordinate_index(metric, coordinate)
+    a = coordinate_number(metric.coordinates, coordinate)
     stretch = np.sqrt(np.asarray(metric.metric)[..., a, a]).reshape(len(metric.time), *metric.grid)
     others = tuple(1 + i for i in range(len(metric.grid)) if i != a)
     along = stretch.mean(others)

@@ -166,10 +166,10 @@ class Paths(NamedTuple):
     before: Int[np.ndarray, "source point"]
 
 
-def shortest_paths(graph: Graph, sources: Int[np.ndarray, " source"] | None = None) -> Paths:
-    """Dijkstra's shortest paths from `sources` (all points): infinite where there is none."""
+def shortest_paths(graph: Graph) -> Paths:
+    """Dijkstra's shortest paths from every point: infinite where there is none."""
     first, second, _ = graph.edges
     kept = graph.finite[first] & graph.finite[second] & np.isfinite(graph.length)
     n = len(graph.theta)
     matrix = scipy.sparse.csr_array((graph.length[kept], (first[kept], second[kept])), shape=(n, n))
-    return Paths(*dijkstra(matrix, directed=False, indices=sources, return_predecessors=True))
+    return Paths(*dijkstra(matrix, directed=False, return_predecessors=True))

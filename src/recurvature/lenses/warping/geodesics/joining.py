@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 from recurvature.lenses.warping.geodesics.sampling import block_size
 from recurvature.lenses.warping.geodesics.spray import bare
 from recurvature.lenses.warping.immersion import Immersion
+from recurvature.lenses.warping.local import pair_index
 
 Nodes = Float[Array, "node m"]
 Inner = Float[Array, "inner m"]
@@ -72,9 +73,7 @@ def _frames_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[Ar
     (immersion, theta), (_, along) = primals, tangents
     m = theta.shape[1]
     rows = immersion.rows(theta, 2)
-    number = jnp.zeros((m, m), int).at[jnp.triu_indices(m)].set(jnp.arange(m * (m + 1) // 2))
-    number = jnp.maximum(number, number.T)
-    bend = [_contract(along, rows[1 + m + number[i]]) for i in range(m)]
+    bend = [_contract(along, rows[1 + m + number]) for number in pair_index(m)]
     return rows[: 1 + m], jnp.stack([_contract(along, rows[1 : 1 + m]), *bend])
 
 

@@ -6,12 +6,12 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._errors import InputError, check_count, unknown
+from recurvature._errors import check_count
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.warping.geodesics.sampling import PointLike, number_type, point_rows, rows_at
 from recurvature.lenses.warping.immersion import Immersion
 from recurvature.lenses.warping.metric import WARPING
-from recurvature.systems.inputs import chart_fields
+from recurvature.systems.inputs import chart_fields, coordinate_number
 
 FINE, COARSE = 4, 3
 """Gauss–Legendre points between two samples: of the length, and of the rule whose difference estimates its error."""
@@ -59,7 +59,7 @@ def arc_length(
 
     Raises `InputError` on arguments that do not fit.
     """
-    number = _number(immersion, along)
+    number = coordinate_number([c.name for c in immersion.coordinates], along, "along")
     check_count(samples=samples - 1 if isinstance(samples, int) else samples)
     middle = [c.low if c.periodic else (c.low + c.high) / 2 for c in immersion.coordinates]
     base = point_rows("at", middle if at is None else at, immersion.dimension)
@@ -84,17 +84,6 @@ def arc_length(
         **chart_fields(immersion.coordinates),
         dtype=str(dtype),
     )
-
-
-def _number(immersion: Immersion, along: int | str) -> int:
-    names = [c.name for c in immersion.coordinates]
-    if isinstance(along, str):
-        if along not in names:
-            raise unknown("coordinate", along, names)
-        return names.index(along)
-    if not 0 <= along < len(names):
-        raise InputError(f"`along` must be the name or number of a coordinate ({', '.join(names)}); got {along}.")
-    return along
 
 
 def _panels(

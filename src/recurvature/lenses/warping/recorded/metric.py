@@ -161,7 +161,7 @@ def recorded_metric(
     )
 
 
-def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, np.ndarray]:
+def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, Any]:
     """Estimates with their intervals, stretches and status, at all times (docs eq. W.67, W.68)."""
     metric = np.stack([each.product for each in found])
     without = np.stack([each.left_out for each in found], 1)
