@@ -23,8 +23,8 @@ from recurvature.app.lenses import (
 )
 from recurvature.app.page import Facts, Live, Notice, Picture, Points, Section, Table, number
 from recurvature.app.subject import Options, Performance, Probe, Seen, Subject
-from recurvature.lenses.latent import growth_rate
-from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, Network
+from recurvature.lenses.latent import LatentUnit, growth_rate
+from recurvature.systems import Euler, LeakyCurrent, LinearReadout, LowRank, MultiSynapse, Network
 from recurvature.tasks.base import AbstractTask, Trials
 
 
@@ -142,10 +142,27 @@ def test_the_latent_unit_of_a_low_rank_network_is_its_own() -> None:
     assert found["fixed_points"]["stable"] == points.types.count("stable") >= 2
 
 
+@pytest.mark.slow
+def test_the_variables_of_two_synapses_stand_in_one_plane() -> None:
+    """Gain-modulated: the second synapse scales what the first says."""
+    left, gate = np.random.default_rng(0).standard_normal((2, 24, 1))
+    synapses = LowRank(jnp.asarray(left), jnp.asarray(5 * left)), LowRank(jnp.asarray(gate), jnp.asarray(gate))
+    flow = MultiSynapse(synapses, jnp.ones((2, 24, 1)), jnp.zeros((2, 24)), ("tanh", "sigmoid"))
+    seen = latent.see(subject(Network(Euler(flow, 0.2), LinearReadout(jnp.ones((1, 24))), jnp.zeros(24))), silent)
+    found, (section,) = seen.numbers["latent"], seen.sections
+    assert (found["rank"], found["method"], found["growth_rate"]) == (2, "exact", None)
+    # 20 steps of 24 units: rounding
+    assert found["closure_error"] < 1e-12
+    assert found["fixed_points"] == {"stable": 2, "saddle": 1}
+    assert "of 2 synapses have ranks 1 and 1 as they are" in all_said(section)
+    assert [type(block) for block in section.blocks[:2]] == [Live, Picture]
+
+
 def test_two_states_of_a_sample_of_units_are_claimed_only_with_enough_of_them() -> None:
     few = low_rank_unit(1)
     rate = few.leaving
     assert rate is not None
+    assert isinstance(few.unit, LatentUnit)
     # W = 2 l l'/N with l of unit mean square: the slope of tanh at zero is 1, so that it leaves with 2 - 1
     assert rate.rate[0] == pytest.approx(1, abs=1e-9)
     left = np.asarray(few.unit.embedding)[:, 0]

@@ -14,7 +14,7 @@ from recurvature._precision import cast
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.dynamics import stability
 from recurvature.dynamics.curve import Curve, Family
-from recurvature.dynamics.rate import LatentRate, euler_step, kind_of, lift, system_of
+from recurvature.dynamics.rate import AbstractLatentRate, euler_step, kind_of, lift, system_of
 from recurvature.dynamics.special import CRITICALITY, SPECIAL, Place, Setting, arrive
 from recurvature.dynamics.starts import latent_of
 from recurvature.dynamics.tracing import Branch, Steps, follow
@@ -38,7 +38,7 @@ class Continuation(AbstractResult):
     r"""Branches of fixed points over one parameter (docs eq. D.14-D.19).
 
     Points stand in the order of their branch, branch after branch; `branch` says whose they are. Special points are
-    points of their branch. A low-rank leaky network is followed in its K latent variables, and `eigenvalues` are
+    points of their branch. A low-rank network is followed in its K latent variables, and `eigenvalues` are
     those K; all others equal the leak.
     """
 
@@ -224,8 +224,8 @@ def _start(start: float | None, family: Family, low: float, high: float) -> floa
 def _setting(family: Family, scale: float, low: float, high: float) -> Setting:
     here = family.full(jnp.asarray(low))
     rate = family.at(jnp.asarray(low))
-    if isinstance(rate, LatentRate):
-        unit = scale * rate.scale * float(np.linalg.norm(np.abs(np.asarray(rate.right)).sum(0))) / 2
+    if isinstance(rate, AbstractLatentRate):
+        unit = scale * float(np.linalg.norm(rate.box)) / 2
     else:
         unit = scale * here.system.state_size**0.5
     curve = Curve(family, jnp.asarray(unit), jnp.asarray(low), jnp.asarray(high - low))
@@ -238,7 +238,7 @@ def _seed(setting: Setting, state: Float[np.ndarray, " n"], start: float) -> Pla
     full, rate = family.full(jnp.asarray(start)), family.at(jnp.asarray(start))
     if state.shape != (full.system.state_size,) or not np.isfinite(state).all():
         raise InputError(f"`states` must be finite rows of length {full.system.state_size}; got {state.shape}.")
-    z = latent_of(rate, full, state[None])[0] if isinstance(rate, LatentRate) else state
+    z = latent_of(rate, full, state[None])[0] if isinstance(rate, AbstractLatentRate) else state
     share = (start - float(setting.curve.low)) / float(setting.curve.width)
     y, across = np.append(z / float(setting.curve.unit), share), np.zeros(len(z) + 1)
     across[-1] = 1.0
@@ -260,7 +260,7 @@ def _seed(setting: Setting, state: Float[np.ndarray, " n"], start: float) -> Pla
 def _lifted(curve: Curve, y: Float[Any, "point k1"]) -> Float[Array, "point n"]:
     def one(y: Float[Array, " k1"]) -> Float[Array, " n"]:
         rate = curve.family.at(curve.value(y))
-        if isinstance(rate, LatentRate):
+        if isinstance(rate, AbstractLatentRate):
             return lift(curve.family.full(curve.value(y)), rate, curve.state(y)[None])[0]
         return curve.state(y)
 

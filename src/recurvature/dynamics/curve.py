@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from recurvature._precision import cast
-from recurvature.dynamics.rate import AbstractRate, LatentRate, Rate, latent_rate, system_of
+from recurvature.dynamics.rate import AbstractLatentRate, AbstractRate, Rate, latent_rate, system_of
 from recurvature.systems.base import AbstractSystem
 
 Scalar = Float[Array, ""]
@@ -34,7 +34,7 @@ class Family(eqx.Module):
         return Rate(cast(system_of(given), value.dtype), inputs)
 
     def at(self, value: Scalar) -> AbstractRate:
-        """The rate in the variables that are followed: the latent ones of a low-rank leaky network."""
+        """The rate in the variables that are followed: the latent ones of a low-rank network."""
         full = self.full(value)
         return (latent_rate(full) if self.latent else None) or full
 
@@ -61,7 +61,7 @@ class Curve(eqx.Module):
     @property
     def is_latent(self) -> bool:
         """Whether latent variables are followed."""
-        return isinstance(self.family.at(self.low), LatentRate)
+        return isinstance(self.family.at(self.low), AbstractLatentRate)
 
     def state(self, y: Float[Array, " k1"]) -> Float[Array, " k"]:
         """The variables that are followed."""

@@ -85,7 +85,7 @@ def flow_field(
     """The flow in a plane under one constant input (None: zero), on a grid of `points` × `points`, with nullclines.
 
     `plane` is `principal_plane(states)`, a pair (origin (n,), axes (2, n)), or `"latent"`: the latent variables of a
-    low-rank leaky network of rank 2 at rest, where nothing leaves the plane. `extent` gives the range of both
+    low-rank network with two of them at rest, where nothing leaves the plane. `extent` gives the range of both
     coordinates. Raises `InputError` on arguments that do not fit.
     """
     rate = rate_of(network, inputs)
@@ -125,8 +125,8 @@ def flow_line(
     """
     rate = rate_of(network, inputs)
     latent = latent_rate(rate)
-    if latent is None or latent.left.shape[1] != 1:
-        raise InputError("`network` must be a low-rank leaky network of rank 1; of others see `flow_field`.")
+    if latent is None or latent.size != 1:
+        raise InputError("`network` must be a low-rank network of rank 1; of others see `flow_field`.")
     check_positive(width=float(extent[1] - extent[0]))
     if points < 2:
         raise InputError(f"`points` must be at least 2; got {points}.")
@@ -151,9 +151,9 @@ def plane_coordinates(
 def _plane_and_field(rate: Any, plane: Any, dtype: Any) -> tuple[Plane, AbstractRate]:
     if isinstance(plane, str):
         latent = latent_rate(rate)
-        if plane != "latent" or latent is None or latent.left.shape[1] != 2:
+        if plane != "latent" or latent is None or latent.size != 2:
             raise InputError(
-                f"`plane={plane!r}` needs a low-rank leaky network of rank 2 and the name 'latent'; "
+                f"`plane={plane!r}` needs a low-rank network of rank 2 and the name 'latent'; "
                 "pass `principal_plane(states)` or (origin, axes)."
             )
         return Plane(np.zeros(2, dtype), np.eye(2, dtype=dtype), "latent"), latent

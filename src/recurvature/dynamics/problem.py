@@ -20,7 +20,6 @@ from recurvature.dynamics.rate import (
     lift,
     own_spectrum,
     rate_of,
-    synapses_rate,
     system_of,
 )
 from recurvature.dynamics.search import Searched, distinct, polish
@@ -83,7 +82,7 @@ def prepare(network: Any, inputs: Any, scale: float, latent: bool, starts: Any) 
     if not castable and starts is not None and np.issubdtype(np.asarray(starts).dtype, np.floating):
         dtype = jnp.result_type(np.asarray(starts).dtype)
     full = rate_of(cast(system, dtype), inputs, dtype)
-    fine = ((latent_rate(full) or synapses_rate(full)) if latent else None) or full
+    fine = (latent_rate(full) if latent else None) or full
     return Problem(full, fine, cast(fine, jnp.float32) if castable else fine, scale)
 
 

@@ -83,6 +83,11 @@ class AbstractLatentRate(AbstractRate):
     def largest(self) -> float:
         """How large one rate can be if every activation is 1 at most."""
 
+    @property
+    def box(self) -> Float[np.ndarray, " k"]:
+        """How large every variable can then be."""
+        return self.largest * np.abs(np.asarray(self.encoding())).sum(1)
+
 
 class LatentRate(AbstractLatentRate):
     r"""The rate of change of the K latent variables of a low-rank leaky network at rest (docs eq. D.8).
@@ -213,22 +218,19 @@ def rate_of(network: Network | AbstractSystem, inputs: Any = None, dtype: Any = 
     return Rate(system, u)
 
 
-def latent_rate(rate: Rate) -> LatentRate | None:
-    """The K-dimensional form of a low-rank leaky network; None for other systems."""
+def latent_rate(rate: Rate) -> LatentRate | SynapsesRate | None:
+    """The rate of the latent variables of a leaky network or of several synapses, all low rank; None for others.
+
+    None also where several synapses have more variables together than there are units.
+    """
     flow = flow_of(rate.system)
+    if isinstance(flow, MultiSynapse) and all(isinstance(synapse, LowRank) for synapse in flow.synapses):
+        latent = MultiSynapseLatentFlow(flow)
+        return SynapsesRate(latent, rate.inputs) if latent.state_size <= flow.state_size else None
     if not isinstance(flow, LeakyCurrent | LeakyRate) or not isinstance(flow.connectivity, LowRank):
         return None
     low = flow.connectivity
     return LatentRate(low.left, low.right, drive(flow, rate.inputs), low.scale, flow.phi)
-
-
-def synapses_rate(rate: Rate) -> SynapsesRate | None:
-    """That of the latent variables of several low-rank synapses, where they are no more than units; else None."""
-    flow = flow_of(rate.system)
-    if not isinstance(flow, MultiSynapse) or not all(isinstance(synapse, LowRank) for synapse in flow.synapses):
-        return None
-    latent = MultiSynapseLatentFlow(flow)
-    return SynapsesRate(latent, rate.inputs) if latent.state_size <= flow.state_size else None
 
 
 def lift(rate: Rate, latent: AbstractLatentRate, kappa: Float[Array, "point k"]) -> Float[Array, "point n"]:

@@ -99,7 +99,7 @@ def latent_starts(latent: AbstractLatentRate, count: int, scale: float, key: PRN
     $|\kappa_k| \le s\sum_i|n_{ik}|\,a$, with $a$ the largest rate; the second half of the starts lies in a tenth
     of the box.
     """
-    edge = scale * latent.largest * np.abs(np.asarray(latent.encoding())).sum(1)
+    edge = scale * latent.box
     # even cover of the box: a point that few starts lead to is missed by chance less often
     unit = 2 * qmc.Halton(len(edge), rng=generator(key, "latent")).random(count) - 1
     unit[count // 2 :] *= 0.1

@@ -32,7 +32,7 @@ from recurvature.identities.spectra import spectra
 from recurvature.identities.split import metric_split
 from recurvature.lenses.latent import closure
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import unit
+from recurvature.lenses.latent.unit import leaky_unit
 from recurvature.lenses.overlaps import DataLoss
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.superposition import trajectory_directions
@@ -284,7 +284,7 @@ def _silence(subject: Subject) -> DataLoss:
 
 def _states(subject: Subject) -> tuple[np.ndarray, Any]:
     """States at which spectra are compared, and the input there: fixed points, or where the trial ends."""
-    unit(subject.network)
+    leaky_unit(subject.network)
     points = subject.fixed_points
     if points is not None and len(points.states):
         return np.asarray(points.states, float), np.asarray(points.inputs, float)

@@ -17,7 +17,7 @@ from recurvature.dynamics.stability import unstable_first
 from recurvature.identities.agreement import LIMIT, difference, verdict
 from recurvature.lenses.latent import spectrum
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import at_rest, unit
+from recurvature.lenses.latent.unit import at_rest, leaky_unit
 from recurvature.systems.base import Network
 
 
@@ -68,7 +68,7 @@ def spectra(network: Network, states: Float[Any, "point n"], inputs: Any = None)
     Raises `InputError` on networks without a latent unit, and `ValueError` unless in float64.
     """
     require_float64(x0=network.x0)
-    found = unit(network)
+    found = leaky_unit(network)
     check_shape("states", states, (None, found.connectivity.size))
     if not len(states):
         raise InputError("`states` must be one state at least; got none.")

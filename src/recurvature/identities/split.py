@@ -16,7 +16,7 @@ from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, ve
 from recurvature.identities.where import Where
 from recurvature.lenses.latent.closure import latent_system
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, row_space, unit
+from recurvature.lenses.latent.unit import LatentUnit, leaky_unit, row_space
 from recurvature.lenses.warping.field import Course, Initial, check_network, points_of, stream
 from recurvature.lenses.warping.metric import WARPING
 from recurvature.systems.base import Network
@@ -108,7 +108,7 @@ def metric_split(
     """
     check_network(network, manifold)
     require_float64(x0=network.x0)
-    found, grid = unit(network), points_of(manifold, points)
+    found, grid = leaky_unit(network), points_of(manifold, points)
     where = Where(manifold, grid.theta, duration, samples, initial)
     closed = initial is None or found.form == "rate"
     basis = carrying_space(found)

@@ -60,11 +60,15 @@ class MultiSynapse(AbstractFlow):
         """The state."""
         return x
 
+    def joined(self, currents: Float[Array, "l *batch n"]) -> Float[Array, "*batch n"]:
+        """$f$ of the whole current through every synapse."""
+        parts = jnp.stack([activation(phi)(z) for phi, z in zip(self.phis, currents, strict=True)])
+        return parts.prod(0) if self.combine == "product" else parts.sum(0)
+
     def target(self, currents: list[Float[Array, " n"]], u: Float[Array, " d"]) -> Float[Array, " n"]:
         """What the rates relax to, given the recurrent current through every synapse."""
         driven = [z + w @ u + b for z, w, b in zip(currents, self.input_weights, self.bias, strict=True)]
-        parts = jnp.stack([activation(phi)(z) for phi, z in zip(self.phis, driven, strict=True)])
-        return parts.prod(0) if self.combine == "product" else parts.sum(0)
+        return self.joined(jnp.stack(driven))
 
     def velocity(self, x: Float[Array, " n"], u: Float[Array, " d"]) -> Float[Array, " n"]:
         """The time derivative of the rates."""
@@ -82,7 +86,9 @@ class MultiSynapseLatentFlow(AbstractFlow):
 
     def __check_init__(self) -> None:
         if not all(isinstance(synapse, LowRank) for synapse in self.network.synapses):
-            raise InputError("every synapse of `network` must be low rank to have latent variables.")
+            raise InputError(
+                "every synapse of `network` must be low rank to have latent variables; reduce it with `latent.extract`."
+            )
 
     @property
     def tau(self) -> float:

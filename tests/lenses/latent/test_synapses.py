@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 import recurvature as rc
 from recurvature import dynamics, latent
 from recurvature._errors import InputError
-from recurvature.systems import Dense, Euler, LinearReadout, LowRank, MultiSynapse, MultiSynapseLatentFlow, Network
+from recurvature.dynamics.stability import is_bounded
+from recurvature.systems import Dense, Euler, LinearReadout, LowRank, MultiSynapse, Network, simulate
 
 N, STEP = 24, 0.5
 
@@ -24,11 +25,22 @@ def flow():
     return MultiSynapse((first, second), weights, bias, ("tanh", "sigmoid"), tau=2.0)
 
 
-def test_variables_of_several_synapses_close(flow):
-    rng = np.random.default_rng(1)
-    network = Network(Euler(flow, STEP), LinearReadout(jnp.eye(N)), jnp.asarray(rng.normal(size=N)))
-    inputs = rng.normal(size=(2, 40, 2))
-    found = latent.closure(network, inputs)
+@pytest.fixture(scope="module")
+def network(flow):
+    return Network(Euler(flow, STEP), LinearReadout(jnp.eye(N)), jnp.asarray(np.random.default_rng(1).normal(size=N)))
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return np.random.default_rng(2).normal(size=(2, 40, 2))
+
+
+@pytest.fixture(scope="module")
+def found(network, inputs):
+    return latent.closure(network, inputs)
+
+
+def test_variables_of_several_synapses_close(flow, network, inputs, found):
     assert found.read.shape == found.alone.shape == (2, 40, 3)
     # sums over 24 units in forty steps that forget
     assert found.error <= 1e-12
@@ -45,9 +57,79 @@ def test_variables_of_several_synapses_close(flow):
         np.testing.assert_allclose(found.outside[0, k], outside @ outside / (rates @ rates), atol=1e-12)
 
 
+def test_the_unit_says_how_rates_are_tuned_and_how_variables_go(flow, network, inputs, found):
+    unit = latent.unit(network)
+    assert isinstance(unit, latent.SynapsesUnit)
+    assert (unit.ranks, unit.rank) == ((1, 2), 3)
+    kappa, u = np.array([[0.8, -0.3, 0.5], [0.1, 0.2, -1.0]]), np.array([0.2, -0.1])
+    parts = zip(flow.synapses, (kappa[:, :1], kappa[:, 1:]), flow.input_weights, flow.bias, strict=True)
+    z = [k @ np.asarray(s.left).T + np.asarray(w) @ u + np.asarray(b) for s, k, w, b in parts]
+    rates = np.tanh(z[0]) / (1 + np.exp(-z[1]))
+    # sums over three variables and two inputs
+    np.testing.assert_allclose(unit.rates(jnp.asarray(kappa), jnp.asarray(u)), rates, atol=1e-14)
+    np.testing.assert_allclose(
+        unit.field(jnp.asarray(kappa[0]), jnp.asarray(u)), (unit.encoding @ rates[0] - kappa[0]) / 2
+    )
+    curves = latent.tuning_curves(unit, variable=2, extent=(0.5, 1.5), points=2, at=kappa[0], inputs=u)
+    np.testing.assert_allclose(curves.rates[0], rates[0], atol=1e-14)
+    start = np.tile(unit.project(network.x0), (2, 1))
+    # the same steps, compiled another way
+    np.testing.assert_allclose(latent.rollout(unit, inputs, start).kappa, found.alone, atol=1e-14)
+    assert latent.split(unit, np.asarray(network.x0))[0] @ np.asarray(unit.encoding).T == pytest.approx(start[0])
+
+
+def test_what_needs_one_embedding_says_so(network, inputs):
+    unit = latent.unit(network)
+    # what takes a unit of one synapse reads one of these
+    for call in (lambda: unit.connectivity, lambda: unit.embedding, lambda: latent.unit_vectors(network)):
+        with pytest.raises(InputError, match="2 synapses has no embedding of its own"):
+            call()
+    with pytest.raises(InputError, match="`accumulator` must be"):
+        latent.rollout(unit, inputs, np.zeros((2, 3)), accumulator="float64")
+
+
+def test_dense_synapses_are_cut_each_along_its_own_directions(flow, network, inputs):
+    exact = latent.extract(network, inputs)
+    assert (exact.method, exact.rank, exact.synapse.tolist()) == ("exact", 3, [0, 1, 1])
+    np.testing.assert_array_equal([exact.lost, exact.closure], 0)
+    dense = tuple(Dense(s.dense()) for s in flow.synapses)
+    twin = MultiSynapse(dense, flow.input_weights, flow.bias, flow.phis, tau=flow.tau)
+    full = Network(Euler(twin, STEP), network.readout, network.x0)
+    found = latent.extract(full, inputs, ranks=(2, 3))
+    # one direction of each, then the strongest that is left, which is one of the second
+    assert found.synapse.tolist() == [0, 1, 1]
+    # matrices of ranks 1 and 2, to rounding
+    assert found.lost[1] < 1e-28 < found.lost[0]
+    np.testing.assert_allclose(found.state_r2[1], 1, atol=1e-13)
+    unit, own = latent.extracted_unit(full, found, 3), latent.unit(network)
+    assert isinstance(unit, latent.SynapsesUnit)
+    assert isinstance(own, latent.SynapsesUnit)
+    assert unit.ranks == (1, 2)
+    for one, other in zip(unit.flow.synapses, own.flow.synapses, strict=True):
+        # singular vectors of a well-conditioned matrix
+        np.testing.assert_allclose(one.dense(), other.dense(), atol=1e-12)
+    # by loops: what the second synapse loses of its input, and what that changes
+    before = np.concatenate([np.tile(network.x0, (2, 1, 1)), np.asarray(simulate(full, jnp.asarray(inputs)).states)], 1)
+    r = before[:, :-1].reshape(-1, N)
+    u = inputs.reshape(-1, 2)
+    z = [r @ np.asarray(w.weight).T for w in dense]
+    left = np.asarray(found.left)[:, :2]
+    lost = [c - np.outer(c @ v, v) for c, v in zip(z, left.T, strict=True)]
+    share = sum((part**2).sum() for part in lost) / sum((part**2).sum() for part in z)
+    np.testing.assert_allclose(found.lost[0], share, rtol=1e-9)
+    whole = [c + u @ np.asarray(w).T + b for c, w, b in zip(z, flow.input_weights, np.asarray(flow.bias), strict=True)]
+    tuned = lambda a, b: np.tanh(a) / (1 + np.exp(-b)) @ np.asarray(found.right)[:, :2]  # noqa: E731
+    true, seen = tuned(*whole), tuned(*(c - part for c, part in zip(whole, lost, strict=True)))
+    np.testing.assert_allclose(found.closure[0], np.linalg.norm(true - seen) / np.linalg.norm(true), rtol=1e-9)
+    with pytest.raises(InputError, match="`ranks` must lie in 2…48"):
+        latent.extract(full, inputs, ranks=(1,))
+    with pytest.raises(InputError, match="at least 2; got 1"):
+        latent.reduced(full, found, 1)
+
+
 def test_eigenvalues_are_those_of_all_units_and_the_leak(flow):
     kappa, inputs = np.array([0.8, -0.3, 0.5]), np.array([0.2, -0.1])
-    found = latent.spectrum(MultiSynapseLatentFlow(flow), kappa, inputs, full=True)
+    found = latent.spectrum(latent.unit(flow), kappa, inputs, full=True)
     z = [
         np.asarray(s.left) @ k + w @ inputs + b
         for s, k, w, b in zip(flow.synapses, (kappa[:1], kappa[1:]), flow.input_weights, flow.bias, strict=True)
@@ -104,6 +186,11 @@ def test_points_of_one_variable_are_all_roots_of_one_equation():
     assert len(roots) == 3
     # both solved to rounding, of variables of order one
     np.testing.assert_allclose(np.sort(np.asarray(found.states) @ n), roots, atol=1e-13)
+    line = dynamics.flow_line(
+        MultiSynapse(synapses[:1], jnp.zeros((1, N, 0)), jnp.asarray(bias[:1]), ("tanh",)), points=2
+    )
+    # as above, at both ends of the line
+    np.testing.assert_allclose(line.velocity, [n @ np.tanh(m[:, 0] * k + bias[0]) - k for k in (-1, 1)], atol=1e-13)
     # the true point lies within the bound, which holds the rounding of both
     assert (np.asarray(found.error_bound) < 1e-11).all()
     assert found.completeness == "consistent"
@@ -114,4 +201,19 @@ def test_what_has_no_variables_or_no_bound_is_said(flow):
     with pytest.raises(InputError, match="every synapse of `network` must be low rank"):
         latent.closure(Network(Euler(dense, STEP), LinearReadout(jnp.eye(N)), jnp.zeros(N)), np.zeros((1, 3, 2)))
     open_ended = MultiSynapse(flow.synapses, flow.input_weights, flow.bias, ("identity", "sigmoid"), tau=2.0)
-    assert dynamics.fixed_points(open_ended, key=rc.key(0), count=4).completeness == "unknown"
+    assert is_bounded(flow)
+    assert not is_bounded(open_ended)
+
+
+@pytest.mark.slow
+def test_branches_in_the_variables_fold_where_those_of_all_units_do(flow, points):
+    stable = np.asarray(points.states)[:1]
+    own, full = (
+        dynamics.continuation(flow, stable, (-2.0, 2.0), channel=0, inputs=[0.0, 0.0], latent=each)
+        for each in (True, False)
+    )
+    assert (own.variables, full.variables) == ("latent", "state")
+    folds = [np.sort(b.value[b.special_points]) for b in (own, full)]
+    assert len(folds[0]) > 0
+    # the critical equations of 3 and of 24 variables have the same solutions
+    np.testing.assert_allclose(folds[0], folds[1], atol=1e-9)

@@ -112,7 +112,7 @@ def flows_of(
     """Flow fields in one plane: of the two latent variables, else of most variance among states and fixed points."""
     network = subject.network
     latent = latent_rate(rate_of(network))
-    if latent is not None and latent.left.shape[1] == 2:
+    if latent is not None and latent.size == 2:
         some = dynamics.flow_field(network, held[0].inputs, points=2)
         at = [dynamics.plane_coordinates(network, some, p.states) for p in points[: len(held)]]
         reach = 1.35 * max(float(np.abs(a).max(initial=0.0)) for a in at) or 1.0

@@ -17,7 +17,7 @@ from recurvature.app.lenses.moments import held_inputs
 from recurvature.app.live import Slide
 from recurvature.app.subject import Seen, Subject, nothing
 from recurvature.lenses import latent
-from recurvature.lenses.latent.unit import LatentUnit, at_rest
+from recurvature.lenses.latent.unit import AbstractUnit, at_rest
 from recurvature.systems.base import AbstractMap, Network
 from recurvature.systems.readout import LinearReadout
 from recurvature.systems.simulate import simulate
@@ -35,7 +35,7 @@ class Unit:
 
     network: Network
     reduced: Network
-    unit: LatentUnit
+    unit: AbstractUnit
     extraction: latent.Extraction
     closure: latent.LatentClosure
     tuning: latent.TuningCurves
@@ -65,7 +65,7 @@ class Unit:
 
 
 def see(subject: Subject, report: Report) -> Seen:
-    """The latent unit of a leaky network: its own factors, or the least rank that does what it does."""
+    """The latent unit of a network: its own factors, or the least rank that does what it does."""
     network = subject.network
     if not isinstance(network.system, AbstractMap):
         return nothing("latent", latent_section.TITLE, "the network is a flow: wrap it as Euler(flow, dt).")

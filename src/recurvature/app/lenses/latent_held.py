@@ -8,20 +8,20 @@ from recurvature import dynamics
 from recurvature._errors import InputError
 from recurvature.app.page import number
 from recurvature.lenses import latent
-from recurvature.lenses.latent.unit import LatentUnit, at_rest
+from recurvature.lenses.latent.unit import AbstractUnit, LatentUnit, at_rest
 from recurvature.systems.activations import activation
 from recurvature.tasks.base import Trials
 
 
-def leaving(unit: LatentUnit, points: dynamics.FixedPoints) -> latent.GrowthRate | None:
+def leaving(unit: AbstractUnit, points: dynamics.FixedPoints) -> latent.GrowthRate | None:
     r"""The rate at which the variables leave the point between states that are held, with its sampling error.
 
     That point is the unstable one nearest to zero; there the slopes of the tuning scale the embedding, and for several
     variables the fastest direction is one variable (docs eq. L.16, L.47). None where fewer than two states are stable,
-    or the fastest direction turns.
+    or the fastest direction turns, and for several synapses, of which the law of sampling says nothing.
     """
     unstable = np.flatnonzero(np.asarray(points.unstable) > 0)
-    if points.types.count("stable") < 2 or not len(unstable):
+    if not isinstance(unit, LatentUnit) or points.types.count("stable") < 2 or not len(unstable):
         return None
     kappa = at_rest(unit, np.asarray(points.states)[unstable])
     between = kappa[int(np.argmin(np.linalg.norm(np.asarray(kappa), axis=1)))]

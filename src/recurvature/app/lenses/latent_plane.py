@@ -13,7 +13,7 @@ from recurvature.app.live import Slide, flow
 from recurvature.app.page import Live, Picture
 from recurvature.app.subject import Subject, View
 from recurvature.lenses import latent
-from recurvature.lenses.latent.unit import LatentUnit, at_rest
+from recurvature.lenses.latent.unit import AbstractUnit, at_rest
 from recurvature.systems.base import Network
 
 VALUES = 9
@@ -55,13 +55,13 @@ def _inputs(view: View, which: int, value: float) -> Float[np.ndarray, " d"]:
 def _at(
     subject: Subject,
     reduced: Network,
-    unit: LatentUnit,
+    unit: AbstractUnit,
     grid: Float[jax.Array, "*grid i"],
     inputs: Float[np.ndarray, " d"],
 ) -> tuple[Float[np.ndarray, "*grid i"], Float[np.ndarray, "*grid"], list[tuple[tuple[float, ...], str]]]:
     """The rate per tau, the first output after the input has long been held, and the fixed points, under one input."""
     rates = unit.rates(grid, jnp.asarray(inputs))
-    field = unit.connectivity.encode(rates) - grid
+    field = unit.encode(rates) - grid
     key = rc.stream(rc.key(subject.options.seed), "latent plane")
     found = dynamics.fixed_points(reduced, inputs, count=64, key=key)
     places = np.asarray(at_rest(unit, found.states), float)

@@ -23,7 +23,7 @@ from recurvature.app.page import (
     percent,
 )
 from recurvature.app.report import picture
-from recurvature.lenses.latent import EXTRACTION_STATUS
+from recurvature.lenses.latent import EXTRACTION_STATUS, SynapsesUnit
 
 if TYPE_CHECKING:
     from recurvature.app.lenses.latent import Unit
@@ -97,9 +97,12 @@ def sentences(found: "Unit") -> list[tuple[str, str]]:
 
 
 def _origin(found: "Unit") -> str:
-    extraction = found.extraction
+    extraction, unit = found.extraction, found.unit
     if extraction.method == "exact":
-        return f"The recurrent weights have rank {extraction.rank} as they are: nothing is left out."
+        own = f"have rank {extraction.rank}"
+        if isinstance(unit, SynapsesUnit):
+            own = f"of {len(unit.ranks)} synapses have ranks {' and '.join(map(str, unit.ranks))}"
+        return f"The recurrent weights {own} as they are: nothing is left out."
     lost = percent(float(extraction.lost[extraction.chosen]))
     return (
         f"The recurrent weights are of full rank. Their {extraction.rank} strongest directions of recurrent input were "

@@ -97,7 +97,9 @@ from recurvature.lenses.latent.tolerance import TOLERANCE_STATUS as TOLERANCE_ST
 from recurvature.lenses.latent.tolerance import DriftTolerance as DriftTolerance
 from recurvature.lenses.latent.tolerance import drift_curve as drift_curve
 from recurvature.lenses.latent.tolerance import drift_tolerance as drift_tolerance
+from recurvature.lenses.latent.unit import AbstractUnit as AbstractUnit
 from recurvature.lenses.latent.unit import LatentUnit as LatentUnit
+from recurvature.lenses.latent.unit import SynapsesUnit as SynapsesUnit
 from recurvature.lenses.latent.unit import from_encoding as from_encoding
 from recurvature.lenses.latent.unit import from_mean_convention as from_mean_convention
 from recurvature.lenses.latent.unit import split as split

@@ -11,10 +11,9 @@ from recurvature._errors import InputError, check_kind
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.readout import readout_equivalence
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, rates_of, spanned, split, unit
+from recurvature.lenses.latent.unit import LatentUnit, SynapsesUnit, rates_of, split, unit
 from recurvature.systems.base import AbstractFlow, AbstractMap, Euler, Network
 from recurvature.systems.latent import FilteredLatentFlow
-from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 from recurvature.systems.readout import ActivatedReadout, LinearReadout
 from recurvature.systems.simulate import simulate
 
@@ -46,10 +45,6 @@ def closure(network: Network, inputs: Float[Any, "trial time d"]) -> LatentClosu
     The network is leaky, or has several low-rank synapses (docs eq. L.27): those variables stand side by side. Raises
     `InputError` on networks without a latent unit and on flows (wrap them in `Euler`).
     """
-    system = network.system
-    inner = system.flow if isinstance(system, Euler) else system
-    if isinstance(inner, MultiSynapse):
-        return _closure_of_synapses(network, MultiSynapseLatentFlow(inner), jnp.asarray(inputs, network.x0.dtype))
     found = unit(network)
     driven = jnp.asarray(inputs, network.x0.dtype)
     full = simulate(network, driven)
@@ -58,19 +53,7 @@ def closure(network: Network, inputs: Float[Any, "trial time d"]) -> LatentClosu
     states = np.asarray(full.states)
     read = _read(found, states, run, system)
     rates = np.asarray(rates_of(found, states))
-    return _compared(np.asarray(full.time), read, run[..., : found.connectivity.rank], rates, split(found, rates)[1])
-
-
-def _closure_of_synapses(
-    network: Network, latent: MultiSynapseLatentFlow, inputs: Float[Array, "trial time d"]
-) -> LatentClosure:
-    system = Euler(latent, network.system.dt) if isinstance(network.system, Euler) else latent
-    full = simulate(network, inputs)
-    alone = _run(system, latent.encode(network.x0), inputs)
-    rates = np.asarray(full.states)
-    basis = spanned(np.asarray(latent.encoding))
-    outside = rates - (rates @ basis) @ basis.T
-    return _compared(np.asarray(full.time), np.asarray(latent.encode(jnp.asarray(full.states))), alone, rates, outside)
+    return _compared(np.asarray(full.time), read, run[..., : found.rank], rates, split(found, rates)[1])
 
 
 def _run(system: AbstractFlow | AbstractMap, start: Float[Array, " k"], inputs: Float[Array, "trial time d"]) -> Any:
@@ -90,9 +73,11 @@ def _compared(time: Any, read: Any, alone: Any, rates: Any, left_over: Any) -> L
     )
 
 
-def latent_system(found: LatentUnit, x0: Float[Array, " n"]) -> tuple[AbstractFlow | AbstractMap, Float[Array, " k"]]:
+def latent_system(
+    found: LatentUnit | SynapsesUnit, x0: Float[Array, " n"]
+) -> tuple[AbstractFlow | AbstractMap, Float[Array, " k"]]:
     r"""The latent variables as a system that starts where a network starts, exactly (docs eq. L.8)."""
-    if found.form == "rate":
+    if isinstance(found, SynapsesUnit) or found.form == "rate":
         return found.system, found.project(x0)
     inner = found.flow
     driven = found.project(x0)
@@ -105,8 +90,10 @@ def latent_system(found: LatentUnit, x0: Float[Array, " n"]) -> tuple[AbstractFl
     return system, jnp.append(driven, jnp.ones((), x0.dtype))
 
 
-def _read(found: LatentUnit, states: np.ndarray, run: np.ndarray, system: AbstractFlow | AbstractMap) -> np.ndarray:
-    if found.form == "rate":
+def _read(
+    found: LatentUnit | SynapsesUnit, states: np.ndarray, run: np.ndarray, system: AbstractFlow | AbstractMap
+) -> np.ndarray:
+    if isinstance(found, SynapsesUnit) or found.form == "rate":
         return np.asarray(found.project(jnp.asarray(states)))
     inner = system.flow if isinstance(system, Euler) else system
     assert isinstance(inner, FilteredLatentFlow)

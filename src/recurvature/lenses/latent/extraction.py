@@ -1,4 +1,4 @@
-r"""The latent unit of any leaky network: its own factors, or a cut of its weights at the rank that the task needs."""
+r"""The latent unit of a network: its own factors, or a cut of its weights at the rank that the task needs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 
 from recurvature._errors import InputError, check_choice, check_count, check_shape
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.latent.factors import Activity, Factors, factors_of
+from recurvature.lenses.latent.factors import Activity, Factors, factors_of, synapses_of
 from recurvature.lenses.latent.scoring import Judge, Score
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, leaky_of
+from recurvature.lenses.latent.unit import LatentUnit, SynapsesUnit, flow_and_step, unit
 from recurvature.systems.base import Network
 from recurvature.systems.connectivity import LowRank
 from recurvature.systems.simulate import simulate
@@ -33,7 +33,8 @@ EXTRACTION_STATUS = ("ok", "below_thresholds")
 class Extraction(AbstractResult):
     r"""A latent unit of a network at several ranks, each run on the same inputs as the network (docs eq. L.12–L.15).
 
-    Columns of `left` and `right` are nested: the unit of rank q is made of the first q, $W_q = $ `left` @ `right.T`.
+    Columns of `left` and `right` are nested: the unit of rank q is made of the first q, $W_q = $ `left` @ `right.T`. Of
+    several synapses each is made of its own among them, and the rank is that of all together.
     `accuracy` is NaN where no task was given. R² are of closed-loop runs, pooled over units, trials and times. All of
     them are of the trials that the directions and the rank were taken from: of the best of many ranks a little too
     good. Score `reduced` on other trials to report it.
@@ -43,6 +44,8 @@ class Extraction(AbstractResult):
 
     left: Float[Values, "n column"]
     right: Float[Values, "n column"]
+    synapse: Int[Values, " column"]
+    """The synapse that a column is of: 0 where there is one."""
     strengths: Float[Values, " k"]
     """Root mean square of the recurrent input along each direction (`plain`: singular values of the weights)."""
     excitation: Float[Values, " component"]
@@ -80,7 +83,10 @@ def extract(
     least_accuracy: float = 0.98,
     least_r2: float = 0.9,
 ) -> Extraction:
-    r"""The latent unit of a leaky network, at the least rank that does what the network does.
+    r"""The latent unit of a network, at the least rank that does what the network does.
+
+    The network is leaky or has several synapses (docs eq. L.26), whose directions then stand in one row: the strongest
+    of every synapse, and after these whichever is the strongest next.
 
     **Arguments**
 
@@ -89,7 +95,7 @@ def extract(
     - `method`: `exact`, the network's own factors (low-rank networks, the default there); `weighted`, the directions
       $U$ in which recurrent input goes, $W_q = U_qU_q^\top W$ (the default for dense networks); `plain`, singular
       vectors of $W$ itself, which does not know where activity goes and fails for most trained networks.
-    - `ranks`: what to try; None tries 1, 2, 3, … until the thresholds are met.
+    - `ranks`: what to try; None tries 1 (the number of synapses), 2, 3, … until the thresholds are met.
     - `least_accuracy`: of a rank, relative to the network's own; `least_r2`: of states and, where no task is given, of
       outputs.
 
@@ -97,10 +103,10 @@ def extract(
     `Euler`), and on `exact` for a dense network. `reduced` makes the network of the unit. A lens does not train: refit
     the unit if its fixed points differ from the network's.
     """
-    flow, _ = leaky_of(network)
+    flow, _ = flow_and_step(network)
     if not isinstance(network, Network):
         raise InputError("`network` must be a Network: `extract` compares outputs. Give the system a readout.")
-    low = isinstance(flow.connectivity, LowRank)
+    low = all(isinstance(weights, LowRank) for weights in synapses_of(flow))
     chosen = method or ("exact" if low else "weighted")
     check_choice("method", chosen, METHODS)
     if chosen == "exact" and not low:
@@ -122,23 +128,25 @@ def extract(
 
 def reduced(network: Network, extraction: Extraction, rank: int | None = None) -> Network:
     """The network with the weights of the extracted unit (None: of the chosen rank), everything else as it was."""
-    wanted = extraction.rank if rank is None else rank
+    wanted, synapse = extraction.rank if rank is None else rank, np.asarray(extraction.synapse)
     check_count(rank=wanted)
-    if wanted > np.shape(extraction.left)[1]:
-        raise InputError(f"`rank` must be at most {np.shape(extraction.left)[1]}, what was extracted; got {wanted}.")
-    check_shape("extraction.left", extraction.left, (leaky_of(network)[0].connectivity.size, None))
-    normalisation: Any = extraction.normalisation
-    left, right = (jnp.asarray(np.asarray(a)[:, :wanted]) for a in (extraction.left, extraction.right))
-    return _with(network, LowRank(left, right, normalisation))
+    least, most = int(synapse.max()) + 1, len(synapse)
+    if not least <= wanted <= most:
+        raise InputError(f"`rank` must be at most {most}, what was extracted, and at least {least}; got {wanted}.")
+    check_shape("extraction.left", extraction.left, (flow_and_step(network)[0].state_size, None))
+    left, right = np.asarray(extraction.left), np.asarray(extraction.right)
+    whole = extraction.method == "exact"
+    factors = Factors(left, right, np.asarray(extraction.strengths), extraction.normalisation, whole, synapse)
+    return _with(network, factors.cut(wanted, left.dtype))
 
 
-def extracted_unit(network: Network, extraction: Extraction, rank: int | None = None) -> LatentUnit:
+def extracted_unit(network: Network, extraction: Extraction, rank: int | None = None) -> LatentUnit | SynapsesUnit:
     """The latent unit of `reduced(network, extraction, rank)`."""
-    return LatentUnit(*leaky_of(reduced(network, extraction, rank)))
+    return unit(reduced(network, extraction, rank))
 
 
-def _with(network: Network, connectivity: LowRank) -> Network:
-    return eqx.tree_at(lambda net: leaky_of(net)[0].connectivity, network, connectivity)
+def _with(network: Network, weights: tuple[LowRank, ...]) -> Network:
+    return eqx.tree_at(lambda net: synapses_of(flow_and_step(net)[0]), network, weights)
 
 
 MOST = 64
@@ -146,20 +154,20 @@ MOST = 64
 
 
 def _ranks(factors: Factors, ranks: Iterable[int] | None) -> list[int]:
-    most = factors.left.shape[1]
+    least, most = int(factors.synapse.max()) + 1, len(factors.synapse)
     if factors.whole:
         if ranks is not None and list(ranks) != [most]:
             raise InputError(f"`method='exact'` keeps the network's own rank {most}: leave `ranks` out.")
         return [most]
     if ranks is None:
         # every rank while they are few, then steps of a half
-        tried = [q for q in (*range(1, 9), 12, 16, 24, 32, 48, MOST) if q <= most]
+        tried = [q for q in (*range(1, 9), 12, 16, 24, 32, 48, MOST) if least <= q <= most]
         return tried or [most]
     chosen = sorted(set(ranks))
     for rank in chosen:
         check_count(rank=rank)
-    if not chosen or chosen[-1] > most:
-        raise InputError(f"`ranks` must lie in 1…{most}; got {chosen}.")
+    if not chosen or chosen[-1] > most or chosen[0] < least:
+        raise InputError(f"`ranks` must lie in {least}…{most}; got {chosen}.")
     return chosen
 
 
@@ -181,13 +189,8 @@ def _shortfall(score: Score, goals: tuple[float, float]) -> float:
 
 
 def _scored(network: Network, judge: Judge, factors: Factors, activity: Activity, rank: int) -> Score:
-    """One rank, padded with columns of zeros so that neighbouring ranks share their compiled program."""
-    width = min(factors.left.shape[1], 4 ** int(np.ceil(np.log(rank) / np.log(4) - 1e-9)))
-    keep = np.arange(width) < rank
-    dtype = network.x0.dtype
-    left, right = (jnp.asarray(np.where(keep, f[:, :width], 0.0), dtype) for f in (factors.left, factors.right))
-    scale: Any = factors.normalisation
-    return judge.score(_with(network, LowRank(left, right, scale)), factors, activity, rank)
+    weights = factors.cut(rank, np.dtype(network.x0.dtype), padded=True)
+    return judge.score(_with(network, weights), factors, activity, rank)
 
 
 def _result(
@@ -206,6 +209,7 @@ def _result(
     return Extraction(
         left=factors.left[:, :kept].astype(dtype),
         right=factors.right[:, :kept].astype(dtype),
+        synapse=factors.synapse[:kept],
         strengths=factors.strengths,
         excitation=activity.excitation,
         candidate=np.array(list(scores)),

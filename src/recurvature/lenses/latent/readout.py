@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_shape
+from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.gauge import with_connectivity
 from recurvature.lenses.latent.regression import ridge_rows
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, row_space
+from recurvature.lenses.latent.unit import AbstractUnit, LatentUnit, row_space
 from recurvature.systems.connectivity import LowRank
 
 
@@ -36,16 +37,16 @@ class ReadoutEquivalence(AbstractResult):
     equivalent: bool
 
 
-def readout_equivalence(unit: LatentUnit, weight: Float[Any, "o n"]) -> ReadoutEquivalence:
+def readout_equivalence(unit: AbstractUnit, weight: Float[Any, "o n"]) -> ReadoutEquivalence:
     """Whether a linear readout of the rates is one of the latent variables."""
     c = np.asarray(weight, float)
-    check_shape("weight", c, (None, unit.connectivity.size))
+    check_shape("weight", c, (None, unit.flow.state_size))
     basis = row_space(unit).astype(float)
     witness = c - (c @ basis) @ basis.T
     size = np.linalg.norm(c, axis=1)
     outside = np.linalg.norm(witness, axis=1) / np.where(size > 0, size, 1)
     # a projection of N numbers, in the number type of the unit
-    rounding = 10 * c.shape[1] ** 0.5 * float(jnp.finfo(unit.embedding.dtype).eps)
+    rounding = 10 * c.shape[1] ** 0.5 * float(jnp.finfo(float_dtype(unit.flow)).eps)
     return ReadoutEquivalence(
         latent_weight=c @ np.linalg.pinv(np.asarray(unit.encoding, float)),
         witness=witness,

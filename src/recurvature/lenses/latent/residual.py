@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from recurvature._errors import InputError, check_shape
+from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.lenses.latent.unit import AbstractUnit
 
 
 class StepResidual(AbstractResult):
@@ -25,7 +26,7 @@ class StepResidual(AbstractResult):
 
 
 def step_residual(
-    unit: LatentUnit, rates: Float[Any, "trial time n"], inputs: Float[Any, "trial time d"]
+    unit: AbstractUnit, rates: Float[Any, "trial time n"], inputs: Float[Any, "trial time d"]
 ) -> StepResidual:
     r"""Hold the rates of a network, or of a recording, against the equation of a unit of the rate form.
 
@@ -37,13 +38,13 @@ def step_residual(
     if unit.form != "rate" or unit.dt is None:
         raise InputError("`unit` must be of the rate form and have a step `dt`: its equation is held against steps.")
     r, u = np.asarray(rates, float), np.asarray(inputs, float)
-    check_shape("rates", r, (None, None, unit.connectivity.size))
+    check_shape("rates", r, (None, None, unit.flow.state_size))
     check_shape("inputs", u, (*r.shape[:2], unit.flow.input_size))
-    dtype, share = unit.embedding.dtype, unit.dt / unit.flow.tau
+    dtype, share = float_dtype(unit.flow), unit.dt / unit.flow.tau
     kappa = r @ np.asarray(unit.encoding, float).T
     driven = unit.rates(jnp.asarray(kappa[:, :-1], dtype), jnp.asarray(u[:, 1:], dtype))
     steps = np.diff(kappa, axis=1)
-    wanted = share * (np.asarray(unit.connectivity.encode(driven), float) - kappa[:, :-1])
+    wanted = share * (np.asarray(unit.encode(driven), float) - kappa[:, :-1])
     size = np.linalg.norm(steps)
     left = steps - wanted
     return StepResidual(left, float(np.linalg.norm(left) / size) if size > 0 else 0.0)

@@ -10,13 +10,13 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import check_choice, check_count, check_not_negative
 from recurvature._keys import PRNGKey, stream
 from recurvature._precision import float_dtype
-from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.lenses.latent.unit import AbstractUnit
 
 Rule = Literal["shift", "xor"]
 
 
 def labelled_responses(
-    unit: LatentUnit,
+    unit: AbstractUnit,
     trials: int,
     *,
     key: PRNGKey,
@@ -34,7 +34,7 @@ def labelled_responses(
     check_count(trials=trials)
     check_not_negative(shift=shift, noise=noise)
     check_choice("rule", rule, ("shift", "xor"))
-    dtype, (size, rank) = float_dtype(unit.flow), unit.embedding.shape
+    dtype, (size, rank) = float_dtype(unit.flow), (unit.flow.state_size, unit.rank)
     if rule == "xor":
         check_choice("rule", rule, ("shift", "xor") if rank > 1 else ("shift",))
     generator = np.random.default_rng(np.asarray(jr.key_data(stream(key, "responses"))))

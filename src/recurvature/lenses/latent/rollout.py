@@ -18,8 +18,9 @@ from recurvature._errors import InputError, check_choice
 from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.lenses.latent.unit import AbstractUnit, LatentUnit
 from recurvature.systems.activations import Activation, activation
+from recurvature.systems.base import AbstractMap
 from recurvature.systems.simulate import NON_FINITE, OK, STATUS
 
 Accumulator = Literal["native", "float64"]
@@ -49,7 +50,7 @@ class Columns(eqx.Module):
 
 
 def rollout(
-    unit: LatentUnit,
+    unit: AbstractUnit,
     inputs: Float[Any, "trial time d"],
     start: Float[Any, "trial k"],
     *,
@@ -59,7 +60,7 @@ def rollout(
 
     **Arguments**
 
-    - `unit`: of the rate form, with a step `dt`; its number type is that of the computation.
+    - `unit`: of the rate form or of several synapses, with a step `dt`; its number type is that of the computation.
     - `accumulator`: `native` sums in the unit's number type, in many partial sums as matrix products do; `float64` sums
       products in float64, which float32 weights need once the slowness exceeds about 1000: an error of the sum is
       $\beta$ times that of the rate.
@@ -72,18 +73,24 @@ def rollout(
         raise InputError("`accumulator` float64 needs 64-bit numbers: call recurvature.enable_float64() first.")
     dtype = float_dtype(unit.flow)
     given, kappa = jnp.asarray(inputs, dtype), jnp.asarray(start, dtype)
-    rank, channels = unit.connectivity.rank, unit.flow.input_size
+    rank, channels = unit.rank, unit.flow.input_size
     if given.ndim != 3 or given.shape[2] != channels or kappa.shape != (given.shape[0], rank):
         raise InputError(
             f"`inputs` must be (trial, time, {channels}) and `start` (trial, {rank}); got {given.shape}, {kappa.shape}."
         )
-    found = np.asarray(_rollout(columns(unit), given, kappa, alpha, accumulator))
+    if isinstance(unit, LatentUnit):
+        found = np.asarray(_rollout(columns(unit), given, kappa, alpha, accumulator))
+    else:
+        check_choice("accumulator", accumulator, ("native",))
+        system = unit.system
+        assert isinstance(system, AbstractMap)
+        found = np.asarray(_steps(system, given, kappa))
     status = np.where(np.isfinite(found).all((1, 2)), OK, NON_FINITE).astype(np.int8)
     time = (np.arange(given.shape[1]) + 1) * float(unit.dt or 0)
-    return LatentTrajectory(time, found, status, unit.connectivity.size, accumulator)
+    return LatentTrajectory(time, found, status, unit.flow.state_size, accumulator)
 
 
-def step_share(unit: LatentUnit) -> float:
+def step_share(unit: AbstractUnit) -> float:
     r"""$\alpha = dt/\tau$ of a unit in the rate form with a step; `InputError` for any other."""
     if unit.form != "rate" or unit.dt is None:
         raise InputError("`unit` must have the rate form and a step: give its network one by Euler(flow, dt).")
@@ -111,6 +118,19 @@ def _rollout(
             kappa = (1 - alpha) * kappa + alpha * encoded(blocks, kappa, u, accumulator)
             return kappa, kappa
 
+        return jax.lax.scan(step, trial[1], trial[0])[1]
+
+    return jax.lax.map(one, (inputs, start))
+
+
+@eqx.filter_jit
+def _steps(
+    system: AbstractMap, inputs: Float[Array, "trial time d"], start: Float[Array, "trial k"]
+) -> Float[Array, "trial time k"]:
+    """The equation of the variables, as it stands."""
+
+    def one(trial: tuple[Array, Array]) -> Array:
+        step = lambda kappa, u: (system.step(kappa, u),) * 2  # noqa: E731
         return jax.lax.scan(step, trial[1], trial[0])[1]
 
     return jax.lax.map(one, (inputs, start))

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from recurvature.lenses.latent.factors import Activity, Factors
-from recurvature.lenses.latent.unit import leaky_of
+from recurvature.lenses.latent.factors import Activity, Factors, joined
+from recurvature.lenses.latent.unit import flow_and_step
 from recurvature.measures.determination import r_squared
-from recurvature.systems.activations import activation
 from recurvature.systems.base import Network
 from recurvature.systems.simulate import Trajectory, simulate
 from recurvature.tasks.base import AbstractTask, Trials
@@ -60,19 +59,21 @@ def _accuracy(run: Trajectory, task: AbstractTask | None, trials: Trials | None)
     return float("nan") if task is None or trials is None else task.accuracy(jnp.asarray(run.outputs), trials)
 
 
-def _left_out(factors: Factors, activity: Activity, rank: int) -> Float[np.ndarray, "sample n"]:
+def _left_out(factors: Factors, activity: Activity, rank: int) -> Float[np.ndarray, "synapse sample n"]:
     r"""The recurrent input outside the span of the first columns: $(1 - U_qU_q^\top)Wr$, zero for exact factors."""
     if factors.whole:
         return np.zeros_like(activity.recurrent)
-    basis = factors.left[:, :rank]
-    return activity.recurrent - (activity.recurrent @ basis) @ basis.T
+    bases = [factors.left[:, :rank][:, factors.synapse[:rank] == i] for i in range(len(activity.recurrent))]
+    return np.stack([z - (z @ basis) @ basis.T for z, basis in zip(activity.recurrent, bases, strict=True)])
 
 
 def _closure(
-    network: Network, factors: Factors, activity: Activity, lost: Float[np.ndarray, "sample n"], rank: int
+    network: Network, factors: Factors, activity: Activity, lost: Float[np.ndarray, "synapse sample n"], rank: int
 ) -> float:
     r"""$\lVert\mathbf N[\phi(a) - \phi(a - \mathrm{lost})]\rVert / \lVert\mathbf N\phi(a)\rVert$ over the activity."""
-    phi, onto = activation(leaky_of(network)[0].phi), factors.right[:, :rank]
-    true, seen = (np.asarray(phi(jnp.asarray(a))) @ onto for a in (activity.currents, activity.currents - lost))
+    flow, onto = flow_and_step(network)[0], factors.right[:, :rank]
+    true, seen = (
+        np.asarray(joined(flow, jnp.asarray(a))) @ onto for a in (activity.currents, activity.currents - lost)
+    )
     size = np.linalg.norm(true)
     return float(np.linalg.norm(true - seen) / size) if size > 0 else 0.0

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_shape
+from recurvature._precision import float_dtype
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.dynamics.rate import LatentRate, SynapsesRate, latent_rate, rate_of, slope, synapses_rate
+from recurvature.dynamics.rate import LatentRate, SynapsesRate, latent_rate, rate_of, slope
 from recurvature.dynamics.stability import unstable_first
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit
+from recurvature.lenses.latent.unit import AbstractUnit
 from recurvature.systems.multi_synapse import MultiSynapseLatentFlow
 
 
@@ -44,7 +45,7 @@ class Spectrum(AbstractResult):
 
 
 def spectrum(
-    unit: LatentUnit | MultiSynapseLatentFlow, kappa: Float[Any, " k"], inputs: Any = None, *, full: bool = False
+    unit: AbstractUnit | MultiSynapseLatentFlow, kappa: Float[Any, " k"], inputs: Any = None, *, full: bool = False
 ) -> Spectrum:
     r"""Eigenvalues of $\tau\,\partial\dot\kappa$ at any $\kappa$ under an input (None: zero), per tau for maps too.
 
@@ -54,7 +55,7 @@ def spectrum(
     flow = unit.network if isinstance(unit, MultiSynapseLatentFlow) else unit.flow
     rate = rate_of(flow, inputs)
     here = jnp.asarray(kappa, rate.inputs.dtype)
-    latent = latent_rate(rate) or synapses_rate(rate)
+    latent = latent_rate(rate)
     if latent is None:
         raise InputError("the ranks of all synapses of `unit` must add up to no more than its units.")
     check_shape("kappa", here, (latent.size,))
@@ -99,7 +100,7 @@ class TuningCurves(AbstractResult):
 
 
 def tuning_curves(
-    unit: LatentUnit,
+    unit: AbstractUnit,
     *,
     variable: int = 0,
     extent: tuple[float | int, float | int] = (-1.0, 1.0),
@@ -107,11 +108,11 @@ def tuning_curves(
     at: Float[Any, " k"] | None = None,
     inputs: Float[Any, " d"] | None = None,
 ) -> TuningCurves:
-    r"""$r_i(\kappa) = \phi(m_i\cdot\kappa + \ldots)$ along one variable: it depends on the embedding alone.
+    r"""$r_i(\kappa) = \phi(m_i\cdot\kappa + \ldots)$ along one variable: it depends on embeddings alone.
 
-    Drift of the embedding changes tuning curves; drift of the encoding does not. `at` (None: zero) holds the others.
+    Drift of an embedding changes tuning curves; drift of the encoding does not. `at` (None: zero) holds the others.
     """
-    rank, dtype = unit.connectivity.rank, unit.embedding.dtype
+    rank, dtype = unit.rank, float_dtype(unit.flow)
     if not 0 <= variable < rank:
         raise InputError(f"`variable` must be one of 0…{rank - 1}; got {variable!r}.")
     if not (points >= 2 and extent[0] < extent[1]):

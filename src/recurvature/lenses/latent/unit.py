@@ -1,6 +1,7 @@
 r"""The latent processing unit of a low-rank network: few variables, how they are read from units and sent back."""
 
-from typing import Any, Literal
+import abc
+from typing import Any, Literal, NoReturn
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,17 +9,77 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_positive, check_shape
+from recurvature._precision import float_dtype
 from recurvature.systems.activations import Activation, activation
 from recurvature.systems.base import AbstractFlow, AbstractMap, AbstractSystem, Euler, Network
 from recurvature.systems.connectivity import LowRank, Normalisation
 from recurvature.systems.latent import FilteredLatentFlow, LatentFlow
 from recurvature.systems.leaky import LeakyCurrent, LeakyRate
+from recurvature.systems.multi_synapse import MultiSynapse, MultiSynapseLatentFlow
 
 Form = Literal["rate", "current"]
 FORMS: dict[str, type[LeakyRate] | type[LeakyCurrent]] = {"rate": LeakyRate, "current": LeakyCurrent}
 
 
-class LatentUnit(eqx.Module):
+class AbstractUnit(eqx.Module):
+    r"""Few variables $\kappa$ that follow an equation of their own, and rates at rest that are a function of them."""
+
+    flow: eqx.AbstractVar[LeakyRate | LeakyCurrent | MultiSynapse]
+    """The network that they are those of."""
+    dt: eqx.AbstractVar[float | None]
+    """Its step; None: continuous time."""
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> AbstractFlow:
+        """Their equation in continuous time."""
+
+    @property
+    @abc.abstractmethod
+    def rank(self) -> int:
+        """How many variables there are, K."""
+
+    @property
+    @abc.abstractmethod
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""$\mathbf N$: row k reads variable k from the rates."""
+
+    @abc.abstractmethod
+    def encode(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""$\kappa = \mathbf Nr$."""
+
+    @abc.abstractmethod
+    def rates(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""The rates at rest with these $\kappa$ under one input, or one for each $\kappa$ (None: zero)."""
+
+    @property
+    def form(self) -> Form:
+        """Whether the states of the network are rates or currents."""
+        return "current" if isinstance(self.flow, LeakyCurrent) else "rate"
+
+    @property
+    def system(self) -> AbstractFlow | AbstractMap:
+        r"""The variables as a system: $\kappa$ (rate form), or $[\kappa; v]$ with the filtered input (current form)."""
+        return self.variables if self.dt is None else Euler(self.variables, self.dt)
+
+    def field(self, kappa: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
+        r"""$\dot\kappa$ under an input at rest; in the current form $v = u$."""
+        return (self.encode(self.rates(kappa, u)) - kappa) / self.flow.tau
+
+    @abc.abstractmethod
+    def lift(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""The states at rest with these $\kappa$."""
+
+    @abc.abstractmethod
+    def project(self, states: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        """The variables of states."""
+
+
+class LatentUnit(AbstractUnit):
     r"""K variables $\kappa$, encoded by $\mathbf N$ (K, N) and embedded by $M$ (N, K) (docs eq. L.1–L.7).
 
     `flow` is the low-rank network that they are those of, `dt` its step (None: continuous time). Both normalisations
@@ -33,11 +94,6 @@ class LatentUnit(eqx.Module):
             raise InputError("`flow` must be low rank to have latent variables; reduce it with `latent.extract`.")
         if self.dt is not None:
             Euler(self.flow, self.dt)
-
-    @property
-    def form(self) -> Form:
-        """`rate` or `current`."""
-        return "rate" if isinstance(self.flow, LeakyRate) else "current"
 
     @property
     def connectivity(self) -> LowRank:
@@ -56,11 +112,18 @@ class LatentUnit(eqx.Module):
         return self.connectivity.right.T * self.connectivity.scale
 
     @property
-    def system(self) -> AbstractFlow | AbstractMap:
-        r"""The variables as a system: $\kappa$ (rate form), or $[\kappa; v]$ with the filtered input (current form)."""
-        flow = self.flow
-        latent = LatentFlow(flow) if isinstance(flow, LeakyRate) else FilteredLatentFlow(flow)
-        return latent if self.dt is None else Euler(latent, self.dt)
+    def variables(self) -> AbstractFlow:
+        r"""$\kappa$ (rate form), or $[\kappa; v]$ with the filtered input (current form)."""
+        return LatentFlow(self.flow) if isinstance(self.flow, LeakyRate) else FilteredLatentFlow(self.flow)
+
+    @property
+    def rank(self) -> int:
+        """Of the weights."""
+        return self.connectivity.rank
+
+    def encode(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""$\kappa = \mathbf Nr$."""
+        return self.connectivity.encode(rates)
 
     def currents(
         self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
@@ -92,30 +155,100 @@ class LatentUnit(eqx.Module):
         planes = jnp.concatenate([self.embedding, self.flow.input_weights], axis=1)
         return (states - jnp.broadcast_to(self.flow.bias, states.shape)) @ jnp.linalg.pinv(planes).T
 
-    def field(self, kappa: Float[Array, " k"], u: Float[Array, " d"]) -> Float[Array, " k"]:
-        r"""$\dot\kappa$ under an input at rest; in the current form $v = u$."""
-        return (self.connectivity.encode(self.rates(kappa, u)) - kappa) / self.flow.tau
+
+class SynapsesUnit(AbstractUnit):
+    r"""$\kappa_l = \mathbf N_lr$ of every synapse, side by side; $r = f(M_1\kappa_1 + \ldots, \ldots)$ (docs eq. L.27).
+
+    Rates depend on an embedding for each synapse and on what joins their currents. There is no single M, so that
+    drift of M, changes of coordinates, copies of neurons and laws of sampling are refused.
+    """
+
+    flow: MultiSynapse
+    dt: float | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        self.system  # noqa: B018
+
+    @property
+    def variables(self) -> MultiSynapseLatentFlow:
+        """Their equation."""
+        return MultiSynapseLatentFlow(self.flow)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """How many variables every synapse has."""
+        return tuple(synapse.rank for synapse in self.variables.synapses)
+
+    @property
+    def rank(self) -> int:
+        """All of them."""
+        return sum(self.ranks)
+
+    @property
+    def connectivity(self) -> NoReturn:
+        """Refused: there is one for each synapse."""
+        raise InputError(
+            f"a unit of {len(self.ranks)} synapses has no embedding of its own but one for each: this is for networks "
+            "of one. Use `rates`, `encode`, `field`, `latent.rollout` or `latent.spectrum`, or perturb `flow` itself."
+        )
+
+    embedding = connectivity
+
+    @property
+    def encoding(self) -> Float[Array, "k n"]:
+        r"""The rows $\mathbf N_l$ of all synapses."""
+        return self.variables.encoding
+
+    def encode(self, rates: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""$\kappa_l = \mathbf N_lr$."""
+        return self.variables.encode(rates)
+
+    def rates(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        r"""$f(M_1\kappa_1 + W_\mathrm{in,1}u + b_1, \ldots)$: the tuning of every unit."""
+        given = jnp.zeros(self.flow.input_size, kappa.dtype) if u is None else u
+        inputs = jnp.broadcast_to(given, (*kappa.shape[:-1], self.flow.input_size))
+        return jnp.vectorize(self.variables.lift, signature="(k),(d)->(n)")(kappa, inputs)
+
+    def lift(
+        self, kappa: Float[Array, "*batch k"], u: Float[Array, "*batch d"] | Float[Array, " d"] | None = None
+    ) -> Float[Array, "*batch n"]:
+        """The rates."""
+        return self.rates(kappa, u)
+
+    def project(self, states: Float[Array, "*batch n"]) -> Float[Array, "*batch k"]:
+        r"""$\kappa_l = \mathbf N_lr$."""
+        return self.encode(states)
 
 
-def unit(network: Network | AbstractSystem | LatentUnit) -> LatentUnit:
-    r"""The latent unit of a low-rank leaky network, exactly as it stands.
+def unit(network: Network | AbstractSystem | AbstractUnit) -> LatentUnit | SynapsesUnit:
+    r"""The latent unit of a low-rank leaky network or of one with several low-rank synapses, exactly as it stands.
 
     Raises `InputError` for dense networks (see `extract`) and for systems whose variables would not close on
     themselves: gates, units with time constants of their own, or anything that is not leaky (docs eq. L.9).
     """
-    if isinstance(network, LatentUnit):
+    if isinstance(network, LatentUnit | SynapsesUnit):
         return network
-    flow, dt = leaky_of(network)
+    flow, dt = flow_and_step(network)
+    if isinstance(flow, MultiSynapse):
+        return SynapsesUnit(flow, dt)
     if not isinstance(flow.connectivity, LowRank):
         raise InputError("the network is dense: it has no latent unit of its own. Use `latent.extract`.")
     return LatentUnit(flow, dt)
 
 
-def leaky_of(network: Any) -> tuple[LeakyRate | LeakyCurrent, float | None]:
-    """The leaky flow of a network or system and its step. Raises `InputError` where there is none."""
+def leaky_unit(network: Network | AbstractSystem | AbstractUnit) -> LatentUnit:
+    """The same of a leaky network alone. Raises `InputError` for several synapses too."""
+    found = unit(network)
+    return found if isinstance(found, LatentUnit) else found.connectivity
+
+
+def flow_and_step(network: Any) -> tuple[LeakyRate | LeakyCurrent | MultiSynapse, float | None]:
+    """The leaky flow of a network or system, or that of several synapses, and its step. Raises `InputError`."""
     system = network.system if isinstance(network, Network) else network
     flow, dt = (system.flow, system.dt) if isinstance(system, Euler) else (system, None)
-    if not isinstance(flow, LeakyRate | LeakyCurrent):
+    if not isinstance(flow, LeakyRate | LeakyCurrent | MultiSynapse):
         raise InputError(
             f"latent units are those of leaky networks whose units share one time constant; got "
             f"{type(flow).__name__}. For other systems use `dynamics` and `measures`."
@@ -156,7 +289,7 @@ def from_mean_convention(
 
 
 def split(
-    network: Network | AbstractSystem | LatentUnit, rates: Float[Any, "*batch n"]
+    network: Network | AbstractSystem | AbstractUnit, rates: Float[Any, "*batch n"]
 ) -> tuple[Float[np.ndarray, "*batch n"], Float[np.ndarray, "*batch n"]]:
     r"""Rates as $Pr + (1-P)r$, $P = \mathbf N^+\mathbf N$: what the variables see and the rest (docs eq. L.10).
 
@@ -165,24 +298,24 @@ def split(
     """
     found = unit(network)
     values = np.asarray(rates)
-    check_shape("rates", values[..., :], (*values.shape[:-1], found.connectivity.size))
+    check_shape("rates", values, (*values.shape[:-1], found.flow.state_size))
     basis = row_space(found)
     inside = (values @ basis) @ basis.T
     return inside, values - inside
 
 
-def at_rest(found: LatentUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch k"]:
+def at_rest(found: AbstractUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch k"]:
     r"""$\kappa = \mathbf Nr$ of states at rest, whichever form they are of."""
-    return found.connectivity.encode(rates_of(found, states))
+    return found.encode(rates_of(found, states))
 
 
-def rates_of(found: LatentUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch n"]:
+def rates_of(found: AbstractUnit, states: Float[Any, "*batch n"]) -> Float[Array, "*batch n"]:
     """The rates of states with any leading axes."""
-    values = jnp.asarray(states, found.embedding.dtype)
-    return values if found.form == "rate" else activation(found.flow.phi)(values)
+    values = jnp.asarray(states, float_dtype(found.flow))
+    return activation(found.flow.phi)(values) if isinstance(found.flow, LeakyCurrent) else values
 
 
-def row_space(found: LatentUnit) -> Float[np.ndarray, "n k"]:
+def row_space(found: AbstractUnit) -> Float[np.ndarray, "n k"]:
     r"""Orthonormal columns that span the rows of $\mathbf N$, dependent rows counted once."""
     return spanned(np.asarray(found.encoding))
 

@@ -9,7 +9,7 @@ from recurvature._errors import check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.latent.gauge import regauge
 from recurvature.lenses.latent.source import DINC
-from recurvature.lenses.latent.unit import LatentUnit, unit
+from recurvature.lenses.latent.unit import LatentUnit, leaky_unit
 from recurvature.systems.base import AbstractSystem, Network
 from recurvature.systems.readout import LinearReadout
 
@@ -44,7 +44,7 @@ def unit_vectors(
     They depend on coordinates: `turn` (K, K) is a change of variables to look at them in, $\kappa\to A\kappa$ (None: as
     they stand). Align a unit to its outputs first (`align`) to compare variables with inputs and readouts.
     """
-    found = unit(network)
+    found = leaky_unit(network)
     if turn is not None:
         check_shape("turn", turn, (found.connectivity.rank,) * 2)
         found = regauge(found, turn)
