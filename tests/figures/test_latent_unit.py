@@ -30,7 +30,9 @@ def extraction() -> latent.Extraction:
 
 @functools.cache
 def unit() -> latent.LatentUnit:
-    return latent.extracted_unit(network(), extraction(), 2)
+    found = latent.extracted_unit(network(), extraction(), 2)
+    assert isinstance(found, latent.LatentUnit)
+    return found
 
 
 def spectra() -> dict[str, measures.SphereSpectrum]:
@@ -38,7 +40,7 @@ def spectra() -> dict[str, measures.SphereSpectrum]:
     return {"tanh": make(np.tanh, 30), "sign": make(np.sign, 9)}
 
 
-def drifted() -> list[Axes]:
+def drifted() -> Axes:
     after = latent.tuning_curves(latent.regauge(unit(), 2 * np.eye(2)))
     return figures.tuning(latent.tuning_curves(unit()), after=after)
 

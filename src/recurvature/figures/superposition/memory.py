@@ -32,7 +32,10 @@ def memory_by_age(result: FeatureDirections, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel("age (steps)")
     ax.set_ylabel("length over the largest")
-    handles = [Line2D([], [], color=GREY, linestyle=s, label=word) for s, word in (("-", "state"), ("--", "read out"))]
+    handles = [
+        Line2D([], [], color=GREY, label="state"),
+        Line2D([], [], color=GREY, linestyle="--", label="read out"),
+    ]
     if not many and parts[0].shape[2] > 1:
         names = range(parts[0].shape[2])
         handles += [Line2D([], [], color=coordinate_colour(i), label=f"input {i + 1}") for i in names]

@@ -107,7 +107,7 @@ def _mark_outside(
         for k in np.flatnonzero(beyond):
             ax.plot(x[k], edge, marker, color=colour, markersize=4, clip_on=False, zorder=5)
             number = f"{value[k]:.0f}" if abs(value[k]) >= 100 else f"{value[k]:.2g}"
-            place = {"xytext": (0, above), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+            place: Any = {"xytext": (0, above), "textcoords": "offset points", "ha": "center", "va": "bottom"}
             ax.annotate(number.replace("-", "−"), (x[k], edge), color=colour, fontsize=SMALL, **place)
 
 
