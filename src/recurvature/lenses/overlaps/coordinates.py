@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from recurvature._errors import InputError, check_choice, check_shape
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, layout_of, to_pairs
+from recurvature.lenses.overlaps.layout import REGIMES, AbstractLaidOut, Layout, Regime, to_pairs
 from recurvature.lenses.overlaps.status import classify
 
 OVERLAPS = Citation(
@@ -18,7 +18,7 @@ OVERLAPS = Citation(
 )
 
 
-class Overlaps(AbstractResult):
+class Overlaps(AbstractLaidOut, AbstractResult):
     r"""The overlap matrix $S = \Theta^\top\Theta/N$ of a network, and how well it stands for the network.
 
     Times are in units of the network's time constant: `dt` is $\alpha$. `status` indexes `overlaps.STATUS`. Linear
@@ -55,11 +55,6 @@ class Overlaps(AbstractResult):
     """How far the reduced model's outputs are from the network's own on given inputs, of their norm (docs eq. O.58)."""
     vectors: Float[Values, "n a"] | None = None
     """Those of the network, for tests on its units; None where overlaps are all that is known."""
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
 
     @property
     def names(self) -> tuple[str, ...]:

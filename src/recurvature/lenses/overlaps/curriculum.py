@@ -17,7 +17,7 @@ from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
 from recurvature.lenses.overlaps.descent import Loss, Rule
 from recurvature.lenses.overlaps.diagnostics import LOOKS, Judgement, check_looks, judge, leg_of, marked, vectors_of
-from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
+from recurvature.lenses.overlaps.layout import AbstractCourse, Layout, Regime
 from recurvature.lenses.overlaps.learning import descend
 from recurvature.lenses.overlaps.losses import DataLoss, FilterLoss, NoisyTargets
 from recurvature.lenses.overlaps.record import Learning
@@ -51,7 +51,7 @@ class Phase(eqx.Module):
             raise InputError(f"`noise` must be a finite number of at least 0; got {self.noise!r}.")
 
 
-class Curriculum(AbstractResult):
+class Curriculum(AbstractCourse, AbstractResult):
     r"""Overlaps through a sequence of phases; `propagator` moves the weights of the very beginning.
 
     `phase` numbers `phases`, and the first record of a phase is the last one of the phase before it, under the new
@@ -77,16 +77,6 @@ class Curriculum(AbstractResult):
     diagnostics: Diagnostics
     """Of one and the same units through all phases."""
     conditions: Conditions
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` through all phases."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
     def end(self, phase: int) -> Float[np.ndarray, "a a"]:
         """The overlaps at the end of a phase."""

@@ -16,7 +16,7 @@ from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Loss
 from recurvature.lenses.overlaps.extract import stacked
-from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
+from recurvature.lenses.overlaps.layout import BIAS, START, AbstractCourse, Layout
 from recurvature.lenses.overlaps.span import share_outside
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
 from recurvature.systems.base import Network
@@ -24,7 +24,7 @@ from recurvature.systems.base import Network
 BLOCKS = ("z", "v", "m", "u")
 
 
-class UnitLearning(AbstractResult):
+class UnitLearning(AbstractCourse, AbstractResult):
     r"""Every weight of a network along its own descent, and the overlaps that result.
 
     `outside` says how much the overlaps can have known of it: the share (in norm) of $\Theta_k-\Theta_0$ outside the
@@ -46,16 +46,6 @@ class UnitLearning(AbstractResult):
     rank: int
     inputs: int
     dtype: str
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` along learning."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
 
 def descend_units(

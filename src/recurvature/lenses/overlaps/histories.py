@@ -17,11 +17,11 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
 from recurvature.lenses.overlaps.curriculum import Phase
 from recurvature.lenses.overlaps.descent import Course, Propagator, Rule, current, follow
 from recurvature.lenses.overlaps.diagnostics import LOOKS, Leg, check_looks, judge, marked
-from recurvature.lenses.overlaps.layout import REGIMES, Layout, Regime, layout_of, to_pairs
+from recurvature.lenses.overlaps.layout import REGIMES, AbstractLaidOut, Layout, Regime, to_pairs
 from recurvature.lenses.overlaps.status import Diagnostics, classify_steps
 
 
-class Histories(AbstractResult):
+class Histories(AbstractLaidOut, AbstractResult):
     r"""Overlaps of several runs, each along two routes from one start: A then C, and B then C.
 
     `route` 0 is A. `matrix` is recorded at `count`; `switch` is the record at which C begins.
@@ -47,11 +47,6 @@ class Histories(AbstractResult):
     """Of every run along every route."""
     conditions: Conditions
     """Of the first run along A."""
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
 
     @property
     def visible(self) -> Bool[np.ndarray, " pair"]:

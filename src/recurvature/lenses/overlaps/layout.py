@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError, check_choice, check_count, check_shape, unknown
+from recurvature._result import Values
 
 Regime = Literal["linear", "gaussian"]
 REGIMES = ("linear", "gaussian")
@@ -148,3 +149,28 @@ def from_pairs(values: Float[Array, "*batch pair"], layout: Layout) -> Float[Arr
     a, b = layout.pairs.T
     index[a, b] = index[b, a] = np.arange(len(a))
     return jnp.asarray(values)[..., index]
+
+
+class AbstractLaidOut(eqx.Module):
+    """A result whose matrices have the columns of a layout."""
+
+    columns: eqx.AbstractVar[tuple[str, ...]]
+    outputs: eqx.AbstractVar[int]
+    rank: eqx.AbstractVar[int]
+    inputs: eqx.AbstractVar[int]
+
+    @property
+    def layout(self) -> Layout:
+        """Which column is which."""
+        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
+
+
+class AbstractCourse(AbstractLaidOut):
+    """A result that holds the overlap matrix along learning."""
+
+    matrix: eqx.AbstractVar[Float[Values, "step a b"]]
+
+    def of(self, name: str) -> Float[np.ndarray, " step"]:
+        """The overlap called `name` (`z·m`, in either order) along learning."""
+        a, b = self.layout.position(name)
+        return np.asarray(self.matrix)[:, a, b]

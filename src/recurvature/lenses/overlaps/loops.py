@@ -13,13 +13,13 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps
 from recurvature.lenses.overlaps.descent import Loss, Rule
 from recurvature.lenses.overlaps.diagnostics import LOOKS, check_looks, judge, leg_of, marked, vectors_of
 from recurvature.lenses.overlaps.extrapolate import extrapolate
-from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of, to_pairs
+from recurvature.lenses.overlaps.layout import AbstractCourse, Layout, Regime, to_pairs
 from recurvature.lenses.overlaps.learning import _start, descend, flow
 from recurvature.lenses.overlaps.record import Learning
 from recurvature.lenses.overlaps.status import Diagnostics
 
 
-class RoundTrip(AbstractResult):
+class RoundTrip(AbstractCourse, AbstractResult):
     r"""Learning of task A, then B, then A again (docs eq. O.53).
 
     `displacement` is the change of each overlap from the end of the first A to the end of the second at steps of size
@@ -49,16 +49,6 @@ class RoundTrip(AbstractResult):
     diagnostics: Diagnostics
     """Of one and the same units all the way."""
     conditions: Conditions
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` along the flow."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
     @property
     def return_error(self) -> float:

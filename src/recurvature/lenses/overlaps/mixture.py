@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import InputError, check_count, check_positive, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
-from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.layout import AbstractLaidOut
 from recurvature.lenses.overlaps.losses import DataLoss
 from recurvature.lenses.overlaps.response import completed
 from recurvature.lenses.overlaps.status import NON_FINITE, OK
 from recurvature.systems.gaussian import mean_slope
 
 
-class MixtureLearning(AbstractResult):
+class MixtureLearning(AbstractLaidOut, AbstractResult):
     r"""Overlaps of every population along learning, and the matrices that move its weights (docs eq. O.49)."""
 
     citations: ClassVar[tuple[Citation, ...]] = (OVERLAPS,)
@@ -34,11 +34,6 @@ class MixtureLearning(AbstractResult):
     outputs: int
     rank: int
     inputs: int
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
 
     @property
     def mean(self) -> Float[np.ndarray, "step a b"]:

@@ -15,10 +15,10 @@ from recurvature.lenses.overlaps.conditions import Conditions, memory_conditions
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.full import UnitLearning, descend_units
 from recurvature.lenses.overlaps.invariants import signed_spectrum
-from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
+from recurvature.lenses.overlaps.layout import AbstractLaidOut, Layout, Regime
 
 
-class Optimisers(AbstractResult):
+class Optimisers(AbstractLaidOut, AbstractResult):
     r"""All units of a network, trained by several optimisers on the same trials.
 
     `charge` is $\sigma_{UU}-\sigma_{VV}$, `spectrum` that of $JS$ (docs eq. O.24 and O.25): flow keeps the first, and
@@ -43,11 +43,6 @@ class Optimisers(AbstractResult):
     inputs: int
     conditions: dict[str, Conditions]
     """Of every optimiser that stayed finite."""
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
 
     @property
     def drift(self) -> Float[np.ndarray, " member"]:

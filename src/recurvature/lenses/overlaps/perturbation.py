@@ -21,7 +21,7 @@ from recurvature.lenses.overlaps.coordinates import (
 )
 from recurvature.lenses.overlaps.descent import Loss, Rule, symmetric_gradient
 from recurvature.lenses.overlaps.diagnostics import LOOKS, check_looks, judge, leg_of, marked
-from recurvature.lenses.overlaps.layout import Layout, Regime, layout_of
+from recurvature.lenses.overlaps.layout import AbstractLaidOut, Layout, Regime
 from recurvature.lenses.overlaps.learning import descend
 from recurvature.lenses.overlaps.status import Diagnostics
 
@@ -29,7 +29,7 @@ from recurvature.lenses.overlaps.status import Diagnostics
 SAME = 1e-9
 
 
-class Perturbation(AbstractResult):
+class Perturbation(AbstractLaidOut, AbstractResult):
     r"""Learning curves of networks that begin with the same function.
 
     `slope` is $d\ell/ds = -4\,\mathrm{tr}\,\Gamma S\Gamma$ of plain flow at the start (docs eq. O.51), the first place
@@ -56,11 +56,6 @@ class Perturbation(AbstractResult):
     """Of every member."""
     conditions: dict[str, Conditions]
     """Of every member."""
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
 
     @property
     def gap(self) -> float:

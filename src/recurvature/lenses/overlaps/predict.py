@@ -17,7 +17,7 @@ from recurvature.lenses.overlaps.coordinates import OVERLAPS
 from recurvature.lenses.overlaps.descent import Rule
 from recurvature.lenses.overlaps.diagnostics import Leg, judge, leg_of, marked
 from recurvature.lenses.overlaps.extract import Stack, block_rates, stacked
-from recurvature.lenses.overlaps.layout import BIAS, START, Layout, layout_of
+from recurvature.lenses.overlaps.layout import BIAS, START, AbstractCourse
 from recurvature.lenses.overlaps.learning import descend
 from recurvature.lenses.overlaps.losses import Batch, BatchLoss, DataLoss, TaskLoss
 from recurvature.lenses.overlaps.record import Learning
@@ -30,7 +30,7 @@ from recurvature.systems.readout import LinearReadout
 from recurvature.tasks.base import AbstractTask, Trials
 
 
-class Forecast(AbstractResult):
+class Forecast(AbstractCourse, AbstractResult):
     r"""Loss and overlaps along a training that has not taken place, and how far to believe them (docs eq. O.46).
 
     Linear units: exact, to the rounding of the training. Nonlinear units: learning of the effective network, with the
@@ -74,11 +74,6 @@ class Forecast(AbstractResult):
     optimiser: dict[str, Any]
 
     @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    @property
     def exact(self) -> bool:
         """Whether nothing but rounding separates the forecast from the training: linear units."""
         return self.phi == "identity"
@@ -89,11 +84,6 @@ class Forecast(AbstractResult):
         bad = np.flatnonzero(np.asarray(self.status) >= NON_FINITE)
         last = len(self.count) if len(bad) == 0 else int(bad[0])
         return int(np.asarray(self.count)[last - 1]) if last else -1
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` along the forecast."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
 
 def predict(

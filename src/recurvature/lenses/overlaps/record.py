@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int
 from recurvature._errors import InputError, check_shape
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
-from recurvature.lenses.overlaps.layout import Layout, layout_of
+from recurvature.lenses.overlaps.layout import AbstractCourse
 from recurvature.lenses.overlaps.status import Diagnostics
 
 
-class Learning(AbstractResult):
+class Learning(AbstractCourse, AbstractResult):
     r"""Overlaps along learning, and the matrices that move every weight: $\Theta_k = \Theta_0\,$`propagator[k]`.
 
     `method` says what was followed: `gradient descent` (exact in its step) or another rule, `gradient flow` (its limit
@@ -55,16 +55,6 @@ class Learning(AbstractResult):
     """Number of units of the network; None where overlaps are all that was given."""
     gauge: str = "given"
     """How U and V share the recurrence, as in `Overlaps`."""
-
-    @property
-    def layout(self) -> Layout:
-        """Which column is which."""
-        return layout_of(self.columns, self.outputs, self.rank, self.inputs)
-
-    def of(self, name: str) -> Float[np.ndarray, " step"]:
-        """The overlap called `name` (`z·m`, in either order) along learning."""
-        a, b = self.layout.position(name)
-        return np.asarray(self.matrix)[:, a, b]
 
 
 def recover(theta: Float[Any, "n a"], learning: Learning, at: int = -1) -> Float[Array, "n a"]:
