@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -45,17 +44,40 @@ class Likeness(eqx.Module):
     def sample(self, key: Any) -> ov.DataLoss:
         """The loss on the inputs of a key as one on fixed data."""
         x = self.inputs(key)
-        run = jax.vmap(lambda u: ov.respond(self.teacher, self.rule.layout, u, self.rule.dt, self.rule.phi))
-        return self.rule.sample(ov.Batch(x, run(x), jnp.ones(x.shape[:2])))
+        said = ov.respond(self.teacher, self.rule.layout, x, self.rule.dt, self.rule.phi)
+        return self.rule.sample(ov.Batch(x, said, jnp.ones(x.shape[:2], x.dtype)))
 
     def inputs(self, key: Any) -> Float[Array, "trial time d"]:
         """Pulses of ±2 in turn with silence, and noise of standard deviation 1.5 at every step."""
         count = -(-self.steps // (2 * self.pulse))
-        signs = jr.rademacher(rc.stream(key, "pulses"), (self.batch, count, 1), float)
-        on = jnp.concatenate([jnp.ones(self.pulse), jnp.zeros(self.pulse)])
+        dtype = self.teacher.dtype
+        signs = jr.rademacher(rc.stream(key, "pulses"), (self.batch, count, 1), dtype)
+        on = jnp.concatenate([jnp.ones(self.pulse, dtype), jnp.zeros(self.pulse, dtype)])
         pulses = (signs * on[None, None, :]).reshape(self.batch, -1)[:, : self.steps, None]
-        noise = jr.normal(rc.stream(key, "noise"), (self.batch, self.steps, 1), float)
+        noise = jr.normal(rc.stream(key, "noise"), (self.batch, self.steps, 1), dtype)
         return 2.0 * pulses + 1.5 * noise
+
+
+class InSingle(eqx.Module):
+    """A loss of random batches, computed in float32: that rounds by 1e-7, and batches scatter by some per cent.
+
+    What its gradients add up to stays in float64.
+    """
+
+    loss: ov.TaskLoss | Likeness
+
+    @property
+    def phi(self) -> str:
+        """The nonlinearity of the units."""
+        return self.loss.phi
+
+    def __call__(self, overlaps: Float[Array, "a a"], key: Any) -> Float[Array, ""]:
+        """The loss of the overlaps on the trials of a key."""
+        return self.loss(overlaps.astype(jnp.float32), key).astype(overlaps.dtype)
+
+    def sample(self, key: Any) -> ov.DataLoss:
+        """The loss on the trials of a key as one on fixed data."""
+        return self.loss.sample(key)
 
 
 def _told(lab: Lab) -> ov.Histories:
@@ -79,11 +101,13 @@ def _told(lab: Lab) -> ov.Histories:
         # as in the paper's code, a fifth of the rate once the loss of a batch is small
         descent = ov.Rule(how.rate, slower_below=0.015, slower=0.2)
         first = tuple(
-            ov.Phase(ov.TaskLoss(task, rule, how.batch), descent, how.steps, name, _keys(lab, name, how.steps))
+            ov.Phase(
+                InSingle(ov.TaskLoss(task, rule, how.batch)), descent, how.steps, name, _keys(lab, name, how.steps)
+            )
             for name, task in (("A", memory), ("B", decision))
         )
-        like = Likeness(rule, jnp.asarray(TEACHER), steps, how.batch, round(1 / how.dt))
-        last = ov.Phase(like, how.last_rate, how.last_steps, "C", _keys(lab, "C", how.last_steps))
+        like = Likeness(rule, jnp.asarray(TEACHER, jnp.float32), steps, how.batch, round(1 / how.dt))
+        last = ov.Phase(InSingle(like), how.last_rate, how.last_steps, "C", _keys(lab, "C", how.last_steps))
         return ov.histories(
             (first[0], first[1]), last, random_starts(lab, how.runs), layout=RANK1, records=20, regime="gaussian"
         )

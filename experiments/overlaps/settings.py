@@ -67,6 +67,8 @@ class FlipFlop(Spec):
     """The flip-flop of the paper."""
 
     units: Count
+    draws: Count
+    """Networks that are trained beside the theory."""
     dt: Positive
     duration: Positive
     batch: Count

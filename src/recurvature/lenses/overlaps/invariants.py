@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from recurvature._errors import InputError, check_choice, check_count
+from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, Overlaps, function_relevant
 from recurvature.lenses.overlaps.descent import Rule
@@ -160,7 +161,10 @@ def reach(
         return reach(overlaps.matrix, layout=overlaps.layout, regime=regime, depth=depth, tolerance=tolerance)
     if layout is None:
         raise InputError("a bare matrix of overlaps needs its `layout`.")
-    fields, vectors = _brackets(jnp.asarray(overlaps), layout, regime, depth)
+    # of overlaps in float32 rounding would count as dimensions
+    at = jnp.asarray(np.asarray(overlaps, float))
+    require_float64(overlaps=at)
+    fields, vectors = _brackets(at, layout, regime, depth)
     rows = to_pairs(np.asarray(vectors), layout)
     # brackets differ in size by powers of the overlaps: only their directions count
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
