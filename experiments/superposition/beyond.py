@@ -55,6 +55,22 @@ def _best_autoregressive(memory: float) -> float:
     return float(found.fun)
 
 
+def bursts_move_the_transition(lab: Lab) -> Measured:
+    """Where dense and sparse packing of delay 3 cost the same, for gates that last longer and longer."""
+    options: dict[str, Any] = {"between": (0.2, 0.6), "scan": 4, "points": 1024, "tolerance": 4e-3}
+    found = {memory: superposition.crossing(3, memory=memory, **options) for memory in (0.2, 0.4)}
+    # without memory: `transition`
+    density = [superposition.TRANSITION[3], *(one.density for one in found.values())]
+    return Measured(
+        {
+            "largest_change_with_memory": float(np.diff(density).max()),
+            "smallest_jump_of_turn": float(min(np.diff(np.asarray(one.k_theta))[0] for one in found.values())),
+        },
+        {"density by memory": density},
+        {f"memory-{memory}": one for memory, one in found.items()},
+    )
+
+
 def diagonal_models_are_spirals(lab: Lab) -> Measured:
     """The best diagonal networks of one and two complex modes, found in their own parameters."""
     one, two = _best_diagonal(3, 1), _best_diagonal(6, 2)

@@ -1,5 +1,6 @@
 """Every function that a row of claims.toml names, and the settings of spec.toml."""
 
+from .beyond import bursts_move_the_transition as bursts_move_the_transition
 from .beyond import diagonal_models_are_spirals as diagonal_models_are_spirals
 from .beyond import lasting_inputs_stay_exact as lasting_inputs_stay_exact
 from .beyond import targets_may_combine_ages as targets_may_combine_ages

@@ -1,6 +1,5 @@
 """Inputs that last: correlations against chains written out, the stationary loss against long trials."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,13 +63,19 @@ def test_a_state_that_is_the_input_itself_loses_what_an_autoregression_forgets()
     np.testing.assert_allclose(best.readout, weights.readout, rtol=1e-12)
 
 
-def test_the_best_readout_leaves_no_slope():
+def test_the_best_readout_is_the_bottom_of_a_parabola():
     weights, inputs = random_weights(1, 3, 2, radius=0.6), persistent_gates(0.3, 0.7, 2)
     best = persistent_readout(weights.recurrent, weights.inputs, inputs, 2)
-    slope = jax.jit(jax.grad(lambda w: persistent_loss(w, inputs, 2)))(best)
-    # a gradient that vanishes but for the rounding of a solve
-    np.testing.assert_allclose(slope.readout, 0, atol=1e-12)
-    assert np.abs(slope.recurrent).max() > 1e-3
+    along = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)))
+    lost = [
+        float(persistent_loss(Weights(best.recurrent, best.inputs, best.readout + step * along), inputs, 2))
+        for step in (-2.0, -1.0, 0.0, 1.0, 2.0)
+    ]
+    # of second order in the readout: the same on either side, and four times as high twice as far; rounding
+    rise = np.array(lost) - lost[2]
+    np.testing.assert_allclose(rise[[4, 3]], rise[[0, 1]], rtol=1e-11)
+    assert rise[4] == pytest.approx(4 * rise[3], rel=1e-11)
+    assert rise[3] > 0.1
 
 
 def test_what_is_no_memory_is_refused():

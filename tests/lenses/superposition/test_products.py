@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from tests.lenses.superposition.conftest import random_weights
 
+import recurvature as rc
 from recurvature._errors import InputError
-from recurvature.lenses.superposition import feature_directions, product_directions, recall_network
+from recurvature.lenses.superposition import product_directions, recall_network
 from recurvature.systems import FunctionMap, LinearReadout, Network
 
 KEEP, SLOW, AGES = 0.7, 0.4, 4
@@ -42,20 +43,19 @@ def test_products_are_held_as_the_series_say_about_any_history():
         np.testing.assert_allclose(found.spread, 0, atol=1e-14)
 
 
-def test_they_are_how_feature_directions_change_with_the_past():
-    network, ages, size = recall_network(random_weights(3, 3, 2), kind="tanh"), 3, 1e-5
-    rest = np.random.default_rng(1).normal(size=(1, ages, 2))
-    found = product_directions(network, ages=ages, around=rest)
-    moved = np.zeros_like(rest)
-    moved[0, 1, 1] = size
-    after, before = (
-        np.asarray(feature_directions(network, ages=ages, around=rest + sign * moved).direction) for sign in (1, -1)
-    )
-    # central differences: rounding over the step, and its square
-    np.testing.assert_allclose(
-        found.direction[:, :, 1, 1], (after - before).swapaxes(1, 2) / (2 * size), rtol=1e-6, atol=1e-8
-    )
-    assert np.abs(found.direction).max() > 0.1
+def test_they_are_second_differences_of_the_rollout():
+    network, ages, size = recall_network(random_weights(3, 3, 2), kind="tanh"), 3, 1e-4
+    rest = np.random.default_rng(1).normal(size=6)
+    found = product_directions(network, ages=ages, around=rest.reshape(1, ages, 2))
+    # both signs of every past input, and of the second one of age 1
+    signs = [(one, other) for one in (1, -1) for other in (1, -1)]
+    moved = np.stack([rest + size * (one * np.eye(6) + other * np.eye(6)[3]) for one, other in signs])
+    run = rc.systems.simulate(network, jnp.asarray(moved.reshape(24, ages, 2)[:, ::-1]))
+    last = np.asarray(run.states)[:, -1].reshape(4, ages, 2, 3)
+    second = np.einsum("q,qsdn->sdn", [one * other for one, other in signs], last) / (4 * size**2)
+    # the square of the step, and rounding over it
+    np.testing.assert_allclose(found.direction[:, :, 1, 1], second, atol=1e-6)
+    assert np.abs(second).max() > 0.1
 
 
 def test_histories_of_another_length_are_refused():

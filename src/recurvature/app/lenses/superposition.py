@@ -53,9 +53,14 @@ UNSTEADY = 0.3
 INTRODUCTION = (
     "Every past input leaves a direction in the state: where the state would move if that input had been a little "
     "larger. Inputs whose directions are orthogonal can be told apart; where there are more of them than dimensions, "
-    "or they lean on one another, they interfere. Directions are derivatives, averaged over histories of inputs that "
-    "the task draws; before them the network is in its initial state. What is read out is meant before a relu."
+    "or they lean on one another, they interfere. Directions are derivatives, {}. What is read out is meant before a "
+    "relu."
 )
+ABOUT = (
+    "about rest: without any input, from the initial state",
+    "averaged over histories of inputs that the task draws; before them the network is in its initial state",
+)
+"""What directions are taken about, without histories and with some."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +176,8 @@ def section(packed: Packed) -> Section:
     """All that is said of past inputs."""
     found, recalls = packed.directions, packed.delay is not None
     blocks: list[Block] = [_packing(packed.geometry) if recalls else _lasting_picture(found)]
-    blocks += [Text(INTRODUCTION), Facts(facts(packed)), Points(tuple(sentences(packed)))]
+    about = ABOUT[len(np.asarray(found.histories)) > 1]
+    blocks += [Text(INTRODUCTION.format(about)), Facts(facts(packed)), Points(tuple(sentences(packed)))]
     if recalls:
         blocks.append(_features(packed.geometry))
     blocks += [Heading("By age"), _by_age(packed)]

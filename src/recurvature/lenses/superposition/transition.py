@@ -168,13 +168,14 @@ def _logistic_centre(
     logs = np.log(density)
     centres = np.linspace(logs[0], logs[-1], _CENTRES)
     widths = np.geomspace(np.diff(logs).min() / 8, (logs[-1] - logs[0]) / 2, _WIDTHS)
-    at = (logs[None, None, :] - centres[:, None, None]) / widths[None, :, None]
-    model = (0.5 * (1 - np.tanh(at / 2))).reshape(-1, len(logs))
-    # what a regression leaves is least where the correlation is largest; a flat model explains nothing
-    model -= model.mean(1, keepdims=True)
-    model /= np.maximum(np.linalg.norm(model, axis=1, keepdims=True), 1e-9)
-    off = psi - psi.mean(1, keepdims=True)
-    explained = (np.maximum(off @ model.T, 0) ** 2).reshape(len(psi), _CENTRES, _WIDTHS).max(2)
+    off, explained = psi - psi.mean(1, keepdims=True), np.zeros((len(psi), _CENTRES))
+    # width by width, so that no table of all rows, centres and widths is held
+    for width in widths:
+        model = 0.5 * (1 - np.tanh((logs[None, :] - centres[:, None]) / width / 2))
+        # what a regression leaves is least where the correlation is largest; a flat model explains nothing
+        model -= model.mean(1, keepdims=True)
+        model /= np.maximum(np.linalg.norm(model, axis=1, keepdims=True), 1e-9)
+        explained = np.maximum(explained, np.maximum(off @ model.T, 0) ** 2)
     # a thousandth of what is to be explained is far below what the noise of a cell changes
     good = explained >= explained.max(1, keepdims=True) - 1e-3 * (off**2).sum(1, keepdims=True)
     falls = (np.ptp(psi, axis=1) > 0) & (explained.max(1) > 0)
