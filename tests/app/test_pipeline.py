@@ -100,7 +100,7 @@ def test_a_view_of_many_coordinates_is_left_out_with_the_reason() -> None:
 def test_an_environment_is_a_task_by_its_name_and_tested_on_other_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, Any]] = []
 
-    def fake(name: str, **options: object) -> rc.tasks.RandomDots:
+    def fake(name: str, **options: Any) -> rc.tasks.RandomDots:
         made.append((name, options))
         return rc.tasks.RandomDots()
 
@@ -111,6 +111,8 @@ def test_an_environment_is_a_task_by_its_name_and_tested_on_other_trials(monkeyp
         ("GoNogo-v0", 20.0, 100.0),
         ("GoNogo-v0", 50.0, 100.0),
     ]
+    pipeline.find_task("neurogym:GoNogo-v0(dt=0.1, along={'a': (0, 1)}, sigma=0.5)")
+    assert (made[-1][1]["dt"], made[-1][1]["along"], made[-1][1]["sigma"]) == (10.0, {"a": (0, 1)}, 0.5)
     assert (made[0][1]["key"] != made[1][1]["key"]).any()
     with pytest.raises(InputError, match="An environment of NeuroGym is named 'neurogym:GoNogo-v0'"):
         pipeline.find_task("GoNogo-v0")
@@ -118,6 +120,17 @@ def test_an_environment_is_a_task_by_its_name_and_tested_on_other_trials(monkeyp
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'recurvature\[neurogym\]'"):
         pipeline.find_task("neurogym:GoNogo-v0")
+
+
+def test_parameters_of_a_task_stand_in_its_name() -> None:
+    task = pipeline.find_task("sequence-sorting(length=4, tolerance=0.3)", dt=0.25)
+    assert isinstance(task, rc.tasks.SequenceSorting)
+    assert (task.length, task.tolerance, task.dt) == (4, 0.3, 0.25)
+    with pytest.raises(InputError, match="Did you mean 'length'"):
+        pipeline.find_task("sequence-sorting(lenght=4)")
+    for wrong in ("sequence-sorting(4)", "sequence-sorting(length=)", "sequence-sorting(length=f())"):
+        with pytest.raises(InputError, match="is no task with parameters"):
+            pipeline.find_task(wrong)
 
 
 def test_lenses_are_named_one_by_one_or_all_at_once() -> None:

@@ -82,7 +82,11 @@ def demo(
 def train(
     out: Annotated[Path, typer.Option(metavar="NET.safetensors", help="File for the trained network.")],
     task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="Name of a task, or neurogym:NAME-v0 (or `task` in the spec).")
+        str | None,
+        typer.Argument(
+            metavar="TASK",
+            help="Name of a task, as `flip-flop` or 'sequence-sorting(length=4)', or neurogym:NAME-v0 (or `task` in the spec).",
+        ),
     ] = None,
     system: Annotated[str | None, typer.Option(metavar="NAME", help="Kind of network.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Units.")] = None,

@@ -1,5 +1,6 @@
 """From a network and a task to results: how well it does, and what every lens sees of it."""
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -46,21 +47,48 @@ ENVIRONMENT_MS, TAU_MS = 20.0, 100.0
 
 
 def find_task(name: str, *, training: bool = False, **parameters: Any) -> AbstractTask:
-    """The task called `name` with some of its parameters set; an environment has other trials for training."""
+    """The task called `name` with some of its parameters set; an environment has other trials for training.
+
+    Parameters may stand in the name, as in `sequence-sorting(length=4)`; those that are given apart go before.
+    """
+    if name.endswith(")"):
+        name, written = _called(name)
+        parameters = written | parameters
     if name.startswith(NEUROGYM):
         return _environment(name.removeprefix(NEUROGYM), training, **parameters)
     if name not in rc.tasks.TASKS:
         if re.search(r"-v\d+$", name):
             raise InputError(f"unknown task {name!r}. An environment of NeuroGym is named '{NEUROGYM}{name}'.")
         raise unknown("task", name, rc.tasks.TASKS)
-    return rc.tasks.TASKS[name](**parameters)
+    task = rc.tasks.TASKS[name]
+    fields = [field.name for field in dataclasses.fields(task)]
+    for parameter in parameters:
+        if parameter not in fields:
+            raise unknown(f"parameter of {name}", parameter, fields)
+    return task(**parameters)
 
 
-def _environment(name: str, training: bool, dt: float | None = None) -> AbstractTask:
+def _called(name: str) -> tuple[str, dict[str, Any]]:
+    """A name and the parameters in brackets behind it, numbers and words of Python."""
+    word, _, inside = name.partition("(")
+    try:
+        (call,) = ast.parse(f"f({inside}").body
+        assert isinstance(call, ast.Expr)
+        assert isinstance(call.value, ast.Call)
+        given = {str(each.arg): ast.literal_eval(each.value) for each in call.value.keywords}
+        wrong = bool(call.value.args)
+    except (SyntaxError, ValueError, AssertionError):
+        wrong = True
+    if wrong:
+        raise InputError(f"{name!r} is no task with parameters: write NAME(parameter=value, …), values as in Python.")
+    return word.strip(), given
+
+
+def _environment(name: str, training: bool, dt: float | None = None, **options: Any) -> AbstractTask:
     """An environment of NeuroGym, its trials recorded once: always the same, for training and for all else."""
     key = rc.stream(rc.key(0), "trials for training" if training else "trials")
     step = ENVIRONMENT_MS if dt is None else dt * TAU_MS
-    return rc.tasks.from_environment(name, key=key, tau_ms=TAU_MS, dt=step)
+    return rc.tasks.from_environment(name, **options | {"key": key, "tau_ms": TAU_MS, "dt": step})
 
 
 def build_network(system: str, task: AbstractTask, size: int, key: PRNGKey, **options: Any) -> Network:
