@@ -85,7 +85,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="TASK",
-            help="Name of a task, as `flip-flop` or 'sequence-sorting(length=4)', or neurogym:NAME-v0 (or `task` in the spec).",
+            help="Name of a task, also as 'sequence-sorting(length=4)', or neurogym:NAME-v0 (or `task` in the spec).",
         ),
     ] = None,
     system: Annotated[str | None, typer.Option(metavar="NAME", help="Kind of network.")] = None,
