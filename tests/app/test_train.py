@@ -27,9 +27,13 @@ def leaves(network: object) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(network) if hasattr(leaf, "dtype")]
 
 
-def test_train_saves_every_seed_and_a_report(command: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_train_saves_every_seed_and_a_report(
+    here: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # what processes do to an ensemble is tested with the ensemble
+    monkeypatch.setattr("recurvature.app.train.cores", lambda: 1)
     out = tmp_path / "nets/net.safetensors"
-    done = command("train", *TINY, "--steps", 30, "--seeds", 2, "--rank", 1, "--out", out, "--json")
+    done = here("train", *TINY, "--steps", 30, "--seeds", 2, "--rank", 1, "--out", out, "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert set(document["numbers"]["training"]["seeds"]) == {"0", "1"}
@@ -43,7 +47,6 @@ def test_train_saves_every_seed_and_a_report(command: Callable[..., Outcome], tm
 
 
 def test_a_seed_is_the_same_network_alone_and_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    # what processes do to an ensemble is tested with the ensemble
     monkeypatch.setattr("recurvature.app.train.cores", lambda: 1)
     spec = {"task": "random-dots", "hidden": 4, "steps": 3, "batch": 4}
     quiet = lambda progress, /: None  # noqa: E731
@@ -55,12 +58,14 @@ def test_a_seed_is_the_same_network_alone_and_among_others(monkeypatch: pytest.M
 
 
 def test_a_killed_run_resumes_bit_for_bit(
-    environment: dict[str, str], command: Callable[..., Outcome], here: Callable[..., Outcome], tmp_path: Path
+    environment: dict[str, str], here: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     out = tmp_path / "net.safetensors"
     words = [sys.executable, "-c", PROGRAM, "train", *TINY, "--steps", "1000000", "--out", str(out)]
     checkpoint = checkpoint_of(out)
-    process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+    # weights are drawn as the process computes: this one, which goes on, in double precision
+    double = environment | {"JAX_ENABLE_X64": "1"}
+    process = subprocess.Popen(words, env=double, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
         while not checkpoint.exists():
@@ -75,12 +80,12 @@ def test_a_killed_run_resumes_bit_for_bit(
     refused = here("train", *TINY, "--steps", step + 50, "--out", out)
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
     assert "--resume" in refused.err
-    resumed = command("train", *TINY, "--steps", step + 50, "--out", out, "--resume", "--json")
+    resumed = here("train", *TINY, "--steps", step + 50, "--out", out, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert json.loads(resumed.out)["resumed_at"] == step
     assert not checkpoint.exists()
     straight = tmp_path / "straight.safetensors"
-    assert command("train", *TINY, "--steps", step + 50, "--out", straight).code == 0
+    assert here("train", *TINY, "--steps", step + 50, "--out", straight).code == 0
     for a, b in zip(leaves(rc.io.load(out)), leaves(rc.io.load(straight)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
