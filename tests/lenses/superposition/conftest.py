@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from recurvature.lenses.superposition import Weights
+from recurvature.systems import DiagonalMap, LinearReadout, Network
 
 
 def random_weights(seed: int, n: int, d: int, radius: float = 0.8) -> Weights:
@@ -14,6 +15,15 @@ def random_weights(seed: int, n: int, d: int, radius: float = 0.8) -> Weights:
     recurrent = generator.normal(size=(n, n))
     recurrent *= radius / np.abs(np.linalg.eigvals(recurrent)).max()
     return Weights(jnp.asarray(recurrent), *(jnp.asarray(generator.normal(size=s)) for s in ((n, d), (d, n))))
+
+
+def diagonal(modes: int) -> Network:
+    """A diagonal network of one input and one output, whose moduli all differ."""
+    generator = np.random.default_rng(modes)
+    parts = [generator.normal(size=shape) for shape in ((modes,), (modes,), (modes, 1), (modes, 1), (1, 2 * modes))]
+    phase, scale, real, imag, readout = (jnp.asarray(part) for part in parts)
+    decay = jnp.linspace(-3.0, -1.0, modes)
+    return Network(DiagonalMap(decay, phase - 1, scale, real, imag), LinearReadout(readout), jnp.zeros(2 * modes))
 
 
 def spiral(radius: float, degrees: float) -> np.ndarray:

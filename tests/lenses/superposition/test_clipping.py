@@ -32,8 +32,10 @@ def test_rate_and_gap_are_those_of_all_sequences(planar, getkey):
 
 
 def test_a_network_that_is_never_negative_is_linear(getkey):
-    weights = Weights(jnp.eye(1) * 0.5, jnp.ones((1, 1)), jnp.ones((1, 1)))
-    found = clipping(recall_network(weights, kind="ssm"), steps=6, delay=2, density=0.4, trials=4000, key=getkey())
+    weights = Weights(jnp.eye(2) * 0.5, jnp.ones((2, 1)), jnp.ones((1, 2)))
+    network = recall_network(weights, kind="ssm", bias=jnp.zeros(1))
+    # the sizes and levels of the test above: one compiled program
+    found = clipping(network, steps=6, delay=2, density=0.4, amplitude=Levels((0.5, 1.0)), trials=4000, key=getkey())
     assert (found.rate[0], found.gap, found.gap_error) == (0.0, 1.0, 0.0)
 
 

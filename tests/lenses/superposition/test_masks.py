@@ -7,7 +7,7 @@ import pytest
 from tests.lenses.superposition.conftest import random_weights
 
 from recurvature._errors import InputError
-from recurvature.lenses.superposition import feature_directions, mask_radii, recall_network
+from recurvature.lenses.superposition import geometry_of, mask_radii, recall_network
 
 
 def test_radii_are_those_of_the_jacobians_of_all_steps():
@@ -38,13 +38,15 @@ def test_radii_are_those_of_the_jacobians_of_all_steps():
 def test_a_geometry_keeps_the_radii_of_the_masks_beside_its_own():
     network = recall_network(random_weights(4, 3, 1, radius=1.2), kind="nonlinear")
     x = np.random.default_rng(1).normal(size=(2, 5, 1))
-    masks, found = mask_radii(network, x), feature_directions(network, ages=4)
-    kept = found.geometry(1, masks=masks)
+    masks = mask_radii(network, x)
+    a = np.arange(1.0, 13).reshape(4, 1, 3) / 10
+    arrays = (a[:, :, :1], a.swapaxes(1, 2), 1)
+    kept, plain = geometry_of(*arrays, masks=masks), geometry_of(*arrays)
     np.testing.assert_array_equal(kept.mask_radius, masks.radius)
     np.testing.assert_array_equal(kept.mask_share, masks.share)
     # of a linear recurrence there are none, and nothing else depends on them
-    assert found.geometry(1).mask_radius.size == 0
-    np.testing.assert_array_equal(found.geometry(1).order_parameter, kept.order_parameter)
+    assert plain.mask_radius.size == 0
+    np.testing.assert_array_equal(plain.order_parameter, kept.order_parameter)
 
 
 def test_other_recurrences_have_no_masks():

@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lenses.superposition.conftest import random_weights, spiral
+from tests.lenses.superposition.conftest import diagonal, random_weights, spiral
 
-import recurvature as rc
 from recurvature.lenses.superposition import Weights, modes, projections, weights_of
 
 
@@ -21,8 +20,8 @@ def test_modes_add_up_to_the_projections():
     np.testing.assert_allclose(np.asarray(found.recalled).sum(1), np.diagonal(a[3]), atol=1e-12)
 
 
-def test_of_a_diagonal_network_they_are_its_own_numbers(getkey):
-    network = rc.systems.diagonal(3, inputs=1, outputs=1, key=getkey())
+def test_of_a_diagonal_network_they_are_its_own_numbers():
+    network = diagonal(3)
     found = modes(weights_of(network), 2)
     eigenvalues = np.asarray(network.system.eigenvalues)  # type: ignore[attr-defined]
     order = np.argsort(-np.abs(eigenvalues))

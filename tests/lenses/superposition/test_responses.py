@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.lenses.superposition.conftest import random_weights
+from tests.lenses.superposition.conftest import diagonal, random_weights
 
 import recurvature as rc
 from recurvature._errors import InputError
@@ -12,7 +12,6 @@ from recurvature.lenses.superposition import (
     directions,
     feature_directions,
     geometry,
-    past_inputs,
     projections,
     recall_network,
     weights_of,
@@ -34,17 +33,6 @@ def test_of_a_linear_network_they_are_powers_of_its_recurrence():
     one, other = found.geometry(1), geometry(weights, 1, ages=AGES)
     # the same arrays by two routes
     np.testing.assert_allclose(one.order_parameter, other.order_parameter, rtol=1e-10)
-
-
-def test_their_gram_matrix_is_the_metric_of_the_manifold_of_past_inputs(getkey):
-    """The identity of the two theories, for a gated network and around a history that is not zero."""
-    network = rc.systems.gru(3, inputs=2, outputs=1, key=getkey())
-    history = np.random.default_rng(0).normal(size=(1, 3, 2))
-    found = feature_directions(network, ages=3, around=history, amplitudes=(1.0,))
-    metric = rc.warping.metric(network, past_inputs(2, 3), points=history.reshape(1, -1), duration=3.0)
-    assert (found.homogeneity > 0.01).any()
-    # a Gram matrix, and one multiplied out of its triangular factor
-    np.testing.assert_allclose(found.gram, metric.metric[-1, 0], rtol=1e-11, atol=1e-13)
 
 
 def test_tangents_are_the_derivatives_of_the_rollout_and_spread_is_theirs(getkey):
@@ -75,6 +63,10 @@ def test_directions_of_gated_networks_are_central_differences(make, getkey):
         slopes = (last[:6] - last[6:]) / (2 * size)
         # the square of the step, and rounding over the step
         np.testing.assert_allclose(got, slopes.reshape(3, 2, -1).swapaxes(1, 2), atol=1e-9)
+    assert (found.homogeneity > 0.01).any()
+    slopes = (run.states[:6, -1] - run.states[6:, -1]) / (2 * size)
+    # ages first; by the metric of the manifold of past inputs in `tests/identities/test_past.py`
+    np.testing.assert_allclose(found.gram, slopes @ slopes.T, atol=1e-8)
     # of an LSTM, hidden and cell states
     assert found.direction.shape[1] == network.system.state_size
 
@@ -118,7 +110,7 @@ def test_a_flow_answers_to_inputs_of_a_given_length():
 
 
 def test_diagonal_networks_have_the_matrices_of_their_real_form(getkey):
-    network = rc.systems.diagonal(2, inputs=1, outputs=1, key=getkey())
+    network = diagonal(2)
     weights = weights_of(network)
     eigenvalues = np.linalg.eigvals(weights.recurrent)
     expected = np.concatenate([network.system.eigenvalues, np.conj(network.system.eigenvalues)])  # type: ignore[attr-defined]
