@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from recurvature.systems.base import AbstractMap, Network
+
 HOLDS, FAILS, NON_FINITE, NOT_APPLICABLE, SINGULAR = range(5)
 STATUS = ("holds", "fails", "non_finite", "not_applicable", "singular")
 """What the numbers in a `status` mean.
@@ -27,6 +29,11 @@ LOOSEST = 1e-4
 
 SOLVER_LIMIT = 1e-6
 """The same where a flow is solved twice: a hundred times the relative tolerance of a step (`systems.tangent.RTOL`)."""
+
+
+def tolerance_of(network: Network) -> float:
+    """The limit for two routes through a network: of a map they are exact, of a flow solved."""
+    return LIMIT if isinstance(network.system, AbstractMap) else SOLVER_LIMIT
 
 
 def difference(left: Any, right: Any) -> float:

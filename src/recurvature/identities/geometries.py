@@ -11,7 +11,7 @@ from jaxtyping import Float
 from recurvature._errors import InputError, check_shape
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, verdict
+from recurvature.identities.agreement import difference, tolerance_of, verdict
 from recurvature.identities.reduced import linear_overlaps, rewired, writing_gram
 from recurvature.lenses.overlaps import Overlaps, stacked
 from recurvature.lenses.overlaps.coordinates import OVERLAPS, check_overlaps
@@ -119,7 +119,7 @@ def two_geometries(
     outputs = np.stack([_outputs(network, manifold, one) for network in networks])
     ends = [sheet(n, manifold, times=(duration,), points=points, samples=samples) for n in networks]
     kept = min(end.position.shape[-1] for end in ends)
-    tolerance = LIMIT if isinstance(first.system, AbstractMap) else SOLVER_LIMIT
+    tolerance = tolerance_of(first)
     error = difference(*outputs)
     squares = np.asarray(ratio.stretches) ** 2
     return TwoGeometries(

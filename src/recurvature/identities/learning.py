@@ -7,16 +7,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from recurvature._errors import check_positive
-from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, verdict
-from recurvature.identities.reduced import linear_overlaps, reduced, rewired, step_of, time_constant, writing_gram
-from recurvature.identities.where import Where
+from recurvature.identities.agreement import difference, tolerance_of, verdict
+from recurvature.identities.reduced import linear_overlaps, rewired, stand_in, writing_gram
+from recurvature.identities.where import looked_at
 from recurvature.lenses.overlaps import descend, descend_units, stacked
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
-from recurvature.lenses.warping.field import check_network, points_of
 from recurvature.lenses.warping.metric import WARPING
-from recurvature.systems.base import AbstractMap, Network
+from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 
 
@@ -70,23 +68,18 @@ def learned_geometry(
     Raises `InputError` on networks that are not linear and low-rank, and `ValueError` unless in float64. Divergence is
     reported in `status`.
     """
-    check_network(network, manifold)
-    require_float64(x0=network.x0)
+    grid, where = looked_at(network, manifold, points, duration, samples)
     check_positive(rate=rate)
     overlaps, theta = linear_overlaps(network), stacked(network).theta
-    layout, grid = overlaps.layout, points_of(manifold, points)
-    where = Where(manifold, grid.theta, duration, samples)
+    layout = overlaps.layout
     course = descend(loss, overlaps, rate, steps=steps, every=every, data=data)
     units = descend_units(loss, theta, rate, steps=steps, layout=layout, every=every, data=data)
     matrices = np.asarray(course.matrix)
-    timing: dict[str, Any] = {"dt": step_of(network), "tau": time_constant(network)}
-    predicted = [
-        where.metric_of(reduced(s, layout, **timing), inner=overlaps.units * writing_gram(s, layout))[-1]
-        for s in matrices
-    ]
+    stand_ins = [stand_in(network, overlaps, s) for s in matrices]
+    predicted = [where.metric_of(small, inner=writing)[-1] for small, writing in stand_ins]
     trained = [where.metric_of(rewired(network, vectors, layout))[-1] for vectors in np.asarray(units.vectors)]
     overlap_error, error = difference(matrices, units.matrix), difference(predicted, trained)
-    tolerance = LIMIT if isinstance(network.system, AbstractMap) else SOLVER_LIMIT
+    tolerance = tolerance_of(network)
     return LearnedGeometry(
         count=np.asarray(course.count),
         theta=grid.theta,

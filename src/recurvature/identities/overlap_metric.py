@@ -6,15 +6,14 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, verdict
-from recurvature.identities.reduced import linear_overlaps, reduced, step_of, time_constant, writing_gram
-from recurvature.identities.where import Where
+from recurvature.identities.agreement import difference, tolerance_of, verdict
+from recurvature.identities.reduced import linear_overlaps, stand_in
+from recurvature.identities.where import looked_at
 from recurvature.lenses.overlaps.coordinates import OVERLAPS
-from recurvature.lenses.warping.field import check_network, instants_of, points_of
+from recurvature.lenses.warping.field import instants_of
 from recurvature.lenses.warping.metric import WARPING
-from recurvature.systems.base import AbstractMap, Network
+from recurvature.systems.base import Network
 from recurvature.systems.inputs import AbstractInputManifold
 
 
@@ -57,18 +56,15 @@ def overlap_metric(
     Raises `InputError` on networks that are not linear and low-rank with a linear readout, and `ValueError` unless in
     float64.
     """
-    check_network(network, manifold)
-    require_float64(x0=network.x0)
-    overlaps, grid = linear_overlaps(network), points_of(manifold, points)
-    where = Where(manifold, grid.theta, duration, samples)
-    small = reduced(overlaps.matrix, overlaps.layout, dt=step_of(network), tau=time_constant(network))
-    writing = overlaps.units * writing_gram(np.asarray(overlaps.matrix), overlaps.layout)
+    grid, where = looked_at(network, manifold, points, duration, samples)
+    overlaps = linear_overlaps(network)
+    small, writing = stand_in(network, overlaps, np.asarray(overlaps.matrix))
     p = overlaps.inputs
     only = [np.zeros_like(writing), np.zeros_like(writing)]
     only[0][:p, :p], only[1][p:, p:] = writing[:p, :p], writing[p:, p:]
     predicted, from_inputs, recurrent = (where.metric_of(small, inner=inner) for inner in (writing, *only))
     measured = where.metric_of(network)
-    tolerance = LIMIT if isinstance(network.system, AbstractMap) else SOLVER_LIMIT
+    tolerance = tolerance_of(network)
     error = difference(measured, predicted)
     return OverlapMetric(
         time=instants_of(network, duration, samples)[1:],

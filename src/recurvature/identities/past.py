@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from recurvature._errors import InputError, check_count, check_kind, check_positive, check_shape
 from recurvature._precision import require_float64
 from recurvature._result import AbstractResult, Citation, Values
-from recurvature.identities.agreement import LIMIT, SOLVER_LIMIT, difference, verdict
+from recurvature.identities.agreement import difference, tolerance_of, verdict
 from recurvature.lenses.superposition import feature_directions, trajectory_directions
 from recurvature.lenses.warping import metric
 from recurvature.lenses.warping.metric import WARPING
@@ -59,7 +59,7 @@ def past_inputs(
     directions = _directions(network, course, ages, step)
     columns = np.moveaxis(directions, 1, 0).reshape(directions.shape[1], -1)
     gram, found = columns.T @ columns, np.asarray(warped.metric)[-1, 0]
-    tolerance = LIMIT if isinstance(network.system, AbstractMap) else SOLVER_LIMIT
+    tolerance = tolerance_of(network)
     error = difference(gram, found)
     return PastMetric(gram, found, ages, course.shape[1], error, tolerance, verdict(error, tolerance))
 

@@ -35,19 +35,6 @@ def writing_gram(overlaps: Float[Any, "a a"], layout: Layout) -> Float[Any, "k k
     return overlaps[layout.split :, layout.split :]
 
 
-def time_constant(network: Network) -> float:
-    """The unit of time of a network's overlaps: its time constant, or the step of a map without a leak."""
-    system = network.system
-    inner = system.flow if isinstance(system, Euler) else system
-    assert isinstance(inner, AbstractLeaky | LinearMap)
-    return inner.dt if isinstance(inner, LinearMap) else inner.tau
-
-
-def step_of(network: Network) -> float | None:
-    """The step of a map, None for a flow."""
-    return network.system.dt if isinstance(network.system, AbstractMap) else None
-
-
 def reduced(overlaps: Float[Any, "a a"], layout: Layout, *, dt: float | None = None, tau: float = 1.0) -> Network:
     r"""The latent variables $\kappa = (\kappa^m,\kappa^u)$ of a linear network as a network of $p+R$ units (eq. O.9).
 
@@ -67,6 +54,23 @@ def reduced(overlaps: Float[Any, "a a"], layout: Layout, *, dt: float | None = N
     flow = LeakyCurrent(Dense(weights), driven, bias, "identity", tau)
     seen = np.concatenate([s[layout.z, layout.m], s[layout.z, layout.u]], axis=1)
     return Network(flow if dt is None else Euler(flow, dt), LinearReadout(jnp.asarray(seen)), start)
+
+
+def stand_in(
+    network: Network, overlaps: Overlaps, matrix: Float[np.ndarray, "a a"]
+) -> tuple[Network, Float[np.ndarray, "k k"]]:
+    r"""The reduced network with overlaps `matrix` in place of `overlaps`, and the inner product that gives its metric.
+
+    That is $NS_{BB}$; its step and time constant are those of `network`.
+    """
+    system = network.system
+    step = system.dt if isinstance(system, AbstractMap) else None
+    inner = system.flow if isinstance(system, Euler) else system
+    assert isinstance(inner, AbstractLeaky | LinearMap)
+    # a map without a leak has its step for a unit of time
+    tau = inner.dt if isinstance(inner, LinearMap) else inner.tau
+    small = reduced(matrix, overlaps.layout, dt=step, tau=tau)
+    return small, overlaps.units * writing_gram(matrix, overlaps.layout)
 
 
 def rewired(network: Network, theta: Float[Any, "n a"], layout: Layout) -> Network:
