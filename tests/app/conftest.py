@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from recurvature.app import cli, terminal
+from recurvature.app import cli, report, terminal
 
 PROGRAM = "from recurvature.app.cli import main; main()"
+COARSE = 50
+"""Dots to the inch of pictures that no test looks at closely: drawing them finely takes seconds in every report."""
 
 
 class Outcome(NamedTuple):
@@ -34,6 +36,14 @@ class Demo(NamedTuple):
     folder: Path
     document: dict[str, Any]
     cache: Path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def coarse() -> Iterator[None]:
+    """Pictures of reports made in this process are coarse."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "DPI", COARSE)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +80,10 @@ def command(environment: dict[str, str]) -> Callable[..., Outcome]:
     """Run the program in a process of its own."""
 
     def run(*arguments: object) -> Outcome:
-        words = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+        # reports are drawn coarsely; what draws none is started as it is installed
+        draws = arguments and arguments[0] in ("demo", "train", "analyze", "reproduce", "sweep")
+        program = f"from recurvature.app import report; report.DPI = {COARSE}; {PROGRAM}" if draws else PROGRAM
+        words = [sys.executable, "-c", program, *map(str, arguments)]
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
         return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -126,7 +139,7 @@ def foreign(shared_folder: Path) -> Path:
 
     def make(folder: Path) -> None:
         net = plain_weights(folder / "own.npz", **{ATTACK: np.zeros(3)})
-        done = ended("analyze", net, "--out", folder / "look", "--points", 3, "--duration", 2)
+        done = ended("analyze", net, "--out", folder / "look", "--lens", "warping", "--points", 3, "--duration", 2)
         (folder / "error.txt").write_text(done.err if done.code else "")
 
     folder = made_once(shared_folder / "foreign", make)

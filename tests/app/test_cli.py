@@ -182,12 +182,12 @@ def test_analyze_without_a_task_says_what_it_looked_at(foreign: Path) -> None:
 
 
 def test_inspect_prints_every_tensor_and_the_certificate(here: Callable[..., Outcome], tmp_path: Path) -> None:
-    net = plain_weights(tmp_path / "own.npz")
+    net = plain_weights(tmp_path / "own.npz", spare=np.zeros(6))
     done = here("inspect", net)
     assert done.code == 0, done.err
-    assert all(name in done.out for name in ("W_rec", "W_in", "W_out", "6 x 6", "certificate"))
+    assert all(name in done.out for name in ("W_rec", "W_in", "W_out", "6 x 6", "certificate", "not used: spare"))
     document = json.loads(here("inspect", net, "--json").out)
-    assert {t["name"] for t in document["reading"]["tensors"]} == {"W_rec", "W_in", "W_out"}
+    assert {t["name"] for t in document["reading"]["tensors"]} == {"W_rec", "W_in", "W_out", "spare"}
     torch = importlib.util.find_spec("torch")
     assert document["certificate"]["status"] == ("ok" if torch else "not-available")
 

@@ -42,7 +42,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as few:
         few.setattr(looking, "SPLITS", 1)
         few.setattr(looking, "BOTTLENECKS", (2,))
-        few.setattr("recurvature.app.report.DPI", 40)
         choices = looking.Choices(circular=(("angle", 2 * np.pi),), points=6)
         observing.analyze_recording(begin("analyze", json=True, cache=False), path, folder / "out", choices)
     return folder / "out"

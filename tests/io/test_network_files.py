@@ -49,10 +49,12 @@ def test_what_was_read_is_saved_as_our_own(
 def test_a_mapping_file_gives_names_and_options(
     tmp_path: Path, arrays: dict[str, np.ndarray], refused: Callable
 ) -> None:
-    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "a.npz", spare=np.ones(3), **arrays)  # type: ignore[arg-type]
     toml = tmp_path / "map.toml"
     toml.write_text('[mapping]\nW_rec = "J"\nW_in = "B"\nW_out = "C"\n[options]\nform = "rate"\ndt = 0.1\n')
-    system = io.read_network(tmp_path / "a.npz", mapping=toml).network.system
+    imported = io.read_network(tmp_path / "a.npz", mapping=toml)
+    assert any("left out by the mapping" in note and "spare" in note for note in imported.reading.notes)
+    system = imported.network.system
     assert isinstance(system, rc.systems.Euler)
     assert isinstance(system.flow, LeakyRate)
     assert system.dt == 0.1
@@ -60,6 +62,9 @@ def test_a_mapping_file_gives_names_and_options(
     again = io.read_network(tmp_path / "a.npz", mapping=toml, options={"dt": 0.05}).network.system
     assert isinstance(again, rc.systems.Euler)
     assert again.dt == 0.05
+    toml.write_text('W_rec = "J"\n')
+    with refused("'W_rec' belongs below a line `[mapping]`"):
+        io.read_network(tmp_path / "a.npz", mapping=toml)
     toml.write_text('[mappings]\nW_rec = "J"\n')
     with refused("unknown key 'mappings'. Did you mean 'mapping'?"):
         io.read_network(tmp_path / "a.npz", mapping=toml)

@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 
 from recurvature import io
+from recurvature._errors import InputError
 from recurvature.io.opening import check_names, content, decoding, one_line, read_bytes
 
 
@@ -16,7 +17,7 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path, refu
     (tmp_path / "network.npz").write_bytes(b"x")
     with refused("Did you mean 'network.npz'?"):
         read_bytes(tmp_path / "netwrok.npz")
-    with refused(f"there is no file {tmp_path}/other/x.npz."):
+    with pytest.raises(InputError, match=f"^there is no file {tmp_path}/other/x.npz.$"):
         read_bytes(tmp_path / "other/x.npz")
 
 

@@ -178,4 +178,6 @@ def inspection_lines(network: Network, read: Reading, certificate: Certificate) 
         lines.append(f"  {tensor.name:<{width}}  {shape:>12}  {tensor.dtype:<8}  {tensor.meaning}")
     lines += [f"value used: {name} = {value}" for name, value in read.options.items() if value is not None]
     lines += [f"note: {note}" for note in read.notes]
+    if read.unused:
+        lines.append(f"not used: {', '.join(read.unused)}; if the model used them, this is not all of it")
     return [*lines, f"certificate: {certificate.status}; {certificate_text(certificate)}"]

@@ -14,7 +14,7 @@ from recurvature.io.importers.npz import read_npz
 from recurvature.io.importers.torch import read_state_dict
 from recurvature.io.layouts.choose import interpret
 from recurvature.io.layouts.ledger import ImportOptions, Reading, TensorReading
-from recurvature.io.specs import Spec, parse, read_toml
+from recurvature.io.specs import Spec, parse, toml_table
 from recurvature.io.tensors import HEADER, read_safetensors
 from recurvature.io.weights import read_network_file
 from recurvature.systems.base import Network
@@ -87,7 +87,11 @@ def _mapping(
 ) -> tuple[Mapping[str, str] | None, ImportOptions]:
     given = ImportOptions()
     if isinstance(mapping, str | Path):
-        file = read_toml(mapping, MappingFile)
+        table = toml_table(mapping)
+        loose = [name for name, value in table.items() if isinstance(value, str)]
+        if loose:
+            raise InputError(f"{mapping}: {loose[0]!r} belongs below a line `[mapping]`.")
+        file = parse(MappingFile, table, str(mapping))
         mapping, given = file.mapping or None, file.options
     if isinstance(options, ImportOptions):
         return mapping, options

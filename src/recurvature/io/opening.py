@@ -33,14 +33,14 @@ def content(data: bytes) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a plain file. Raises `InputError` where there is none, it is empty, or it cannot be read."""
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r} is no path: no name holds a zero.")
     try:
         if not path.is_file():
             raise InputError(_absent(path))
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is no path: {error}.") from error
     if not data:
         raise InputError(f"{path} is empty; write or copy it again.")
     return data

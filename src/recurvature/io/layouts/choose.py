@@ -49,6 +49,9 @@ def interpret(
     network, name = LAYOUTS[layout or _recognise(set(table), source)].read(ledger)
     if mapping is not None:
         ledger.note("tensors named by a mapping: " + show([f"{role} = {name}" for role, name in mapping.items()]))
+        others = sorted(tensors.keys() - {*mapping.values(), *(name.removesuffix(".T") for name in mapping.values())})
+        if others:
+            ledger.note(f"left out by the mapping: {show(others)}")
     return network, ledger.reading(source, name), ledger.roles
 
 
@@ -58,7 +61,8 @@ def _recognise(names: set[str], source: str) -> str:
             return layout
     raise InputError(
         f"{source}: the tensors {show(sorted(names))} are of no known layout ({', '.join(LAYOUTS)}). "
-        "Say what they are with a mapping such as {'W_rec': '…', 'W_in': '…', 'W_out': '…'}."
+        "Say what they are with a mapping such as {'W_rec': '…', 'W_in': '…', 'W_out': '…'}; on the command line, in a "
+        'TOML file with `[mapping]` and lines like `W_rec = "…"`, named by --mapping.'
     )
 
 
