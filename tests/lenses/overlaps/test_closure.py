@@ -13,7 +13,7 @@ from tests.lenses.overlaps.prescribed import DT, RANK1, overlaps_along, some_ove
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
-from recurvature.lenses.overlaps.closure import excess_kurtosis, row_kurtosis
+from recurvature.lenses.overlaps.closure import Mixture, excess_kurtosis, kurtosis_of_chance, row_kurtosis
 from recurvature.lenses.overlaps.descent import closure_of
 from recurvature.lenses.overlaps.span import outside_span
 
@@ -173,20 +173,46 @@ def test_weights_that_are_not_gaussian_are_called_so() -> None:
 
 
 def test_kurtosis_is_that_of_scipy_and_of_mardia() -> None:
-    rng, mardia = np.random.default_rng(0), jax.jit(row_kurtosis)
+    rng = np.random.default_rng(0)
+    # two populations of 200 and 300 units
+    group = np.repeat([0, 1], [200, 300])
+    mean = Mixture.of(group, np.array([0.4, 0.6]), float).mean
+    mardia = jax.jit(lambda y: row_kurtosis(y, mean(y[:, :, None] * y[:, None, :]), mean))
     x = rng.laplace(size=(500, 3))
-    x = x - x.mean(0)
+    for k in (0, 1):
+        x[group == k] -= x[group == k].mean(0)
+    expected = [scipy.stats.kurtosis(x[group == k]) for k in (0, 1)]
     # the same moments
-    np.testing.assert_allclose(jax.jit(excess_kurtosis)(jnp.asarray(x)), scipy.stats.kurtosis(x), rtol=1e-12)
-    assert (jax.jit(excess_kurtosis)(jnp.zeros((500, 3))) == 0).all()
+    np.testing.assert_allclose(excess_kurtosis(jnp.asarray(x), mean), expected, rtol=1e-12)
+    assert (excess_kurtosis(jnp.zeros((500, 3)), mean) == 0).all()
     # a copy of one column is no second one: the excess kurtosis itself
-    alike = x[:, [0, 0, 0]]
-    single = float(mardia(jnp.asarray(alike), jnp.asarray(alike.T @ alike / 500)))
-    assert single == pytest.approx(float(scipy.stats.kurtosis(x)[0]), rel=1e-9)
-    turned = x @ rng.normal(size=(3, 3))
+    np.testing.assert_allclose(mardia(jnp.asarray(x[:, [0, 0, 0]])), np.array(expected)[:, 0], rtol=1e-9)
     # the same in every basis
-    alone, other = (float(mardia(jnp.asarray(y), jnp.asarray(y.T @ y / 500))) for y in (x, turned))
-    assert other == pytest.approx(alone, rel=1e-9)
+    turned = x @ rng.normal(size=(3, 3))
+    np.testing.assert_allclose(mardia(jnp.asarray(turned)), mardia(jnp.asarray(x)), rtol=1e-9)
+
+
+def test_what_sampling_does_to_the_tests_is_no_fault() -> None:
+    # rows at random, a reading and a drive that are all but zero: of 600 units, and of as many as you like
+    flip_flop = rc.tasks.FlipFlop(bits=1, dt=0.25, steps=40, pulse=0.5, gaps=(4.0, 10.0), settle=2.0, level=0.5)
+    trials = rc.cast(flip_flop.trials(rc.key(0), 2), float)
+    loss = ov.DataLoss(trials.inputs, trials.targets, RANK1, 0.25, trials.mask, "erf")
+    rng, found = np.random.default_rng(0), []
+    for units in (600, 6000):
+        seen = ov.closure(rng.normal(size=(8, units, 4)), loss, key=rc.key(1))
+        assert seen.trusted
+        found.append(seen)
+    # what is read is itself of the size of a sampling error: its error does not become smaller beside it, and with it
+    # neither does the standard error; of eight draws each
+    sizes = [np.sqrt(np.mean(np.square(each.closure_defect))) for each in found]
+    assert sizes[1] > 3 / np.sqrt(6000)
+    for each, size in zip(found, sizes, strict=True):
+        # root mean squares of eight: to a factor of two
+        assert 0.5 < size / np.sqrt(np.mean(np.square(each.closure_error))) < 2
+    # the limit of a kurtosis: of 2000 samples at most 2 in a hundred are beyond it, and some are
+    draws = rng.normal(size=(2000, 500, 4))
+    beyond = np.abs(scipy.stats.kurtosis(draws, axis=1)).max(1) > kurtosis_of_chance(500, 4)
+    assert 0 < beyond.mean() < 0.02
 
 
 def test_vectors_that_depend_on_one_another_span_no_more_than_they_do() -> None:

@@ -38,6 +38,36 @@ def test_equal_populations_are_one() -> None:
     np.testing.assert_allclose(both.loss, one.loss, rtol=1e-12)
 
 
+def test_populations_are_tested_each_by_itself() -> None:
+    both = descended("erf", apart())
+    assert both.closure == "drawn"
+    said = both.diagnostics
+    assert said["units"] == 2000
+    # exact at the start but for sampling: a thousand units each
+    for name in ("closure", "gain"):
+        assert said[f"{name}_defect"][0] < 3 / np.sqrt(1000)
+    assert said["energy_ratio"][0] > 1.001
+    np.testing.assert_allclose(said["predicted_loss"], both.loss, rtol=1e-12)
+    # one Gaussian of all units is what the tests find fault with, the two that they are not
+    parts = [ov.vectors(s, RANK1, 2000, key=rc.key(k)) for k, s in enumerate(apart())]
+    theta, group = np.concatenate([np.asarray(part) for part in parts]), np.repeat([0, 1], 2000)
+    one, two = (ov.closure(theta, data("erf"), key=rc.key(0), populations=g) for g in (None, group))
+    assert ov.STATUS[one.status[0]] == "not_gaussian"
+    assert two.trusted
+    # what the one misses is no sampling
+    assert two.closure_defect[0] < 0.5 * one.closure_defect[0]
+    assert two.velocity_defect[0] < 0.5 * one.velocity_defect[0]
+    again = ov.MixtureLearning.from_xarray(both.to_xarray())
+    assert again.diagnostics == said
+
+
+def test_long_learning_of_populations_is_said_to_fail() -> None:
+    found = ov.descend_mixture(data("erf"), apart(), FRACTIONS, 2.0, steps=60, every=20)
+    assert not found.diagnostics["trusted"][-1]
+    assert ov.STATUS[found.status[-1]] == "not_gaussian"
+    assert found.diagnostics["trusted"][0]
+
+
 @pytest.mark.slow
 def test_linear_units_know_the_mean_alone() -> None:
     both = descended("identity", apart())

@@ -70,12 +70,13 @@ def _defects(ax: Axes, closure: Closure, at: np.ndarray) -> None:
         "velocity": (VERMILLION, closure.velocity_defect),
         "outside": (PURPLE, closure.outside),
     }
-    ax.axhline(closure.largest_defect, color=GREY, linewidth=0.8, linestyle=":")
+    limit = np.maximum(closure.largest_defect, 3 * np.asarray(closure.closure_error))
+    ax.plot(at, limit, color=GREY, linewidth=0.8, linestyle=":")
     shown = []
     for label, (colour, values) in rows.items():
         # what vanishes has no place on a logarithmic axis
         shown.append(np.where(np.asarray(values) > 0, values, np.nan))
         ax.plot(at, shown[-1], ".-", color=colour, linewidth=1.0, label=label)
-    log_y(ax, *shown, np.array([closure.largest_defect]))
+    log_y(ax, *shown, limit)
     ax.set_ylabel("error of the closure (share)")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.0)

@@ -11,7 +11,7 @@ import scipy.special
 from jaxtyping import Array, Bool, Float, Int
 
 from recurvature._errors import InputError
-from recurvature.lenses.overlaps.closure import Closure, compared, gathered
+from recurvature.lenses.overlaps.closure import DIRECTIONS, Closure, Mixture, compared, gathered
 from recurvature.lenses.overlaps.construct import shaped
 from recurvature.lenses.overlaps.descent import Loss, Rule, closure_of, phi_of
 from recurvature.lenses.overlaps.layout import Regime
@@ -19,8 +19,8 @@ from recurvature.lenses.overlaps.losses import DataLoss
 from recurvature.lenses.overlaps.record import Learning
 from recurvature.lenses.overlaps.status import NON_FINITE, NOT_GAUSSIAN, OK, Diagnostics
 
-UNITS, TRIALS, DIRECTIONS = 1000, 8, 16
-"""How many units are drawn, on how many trials they are run, and how many projections of their weights are tested."""
+UNITS, TRIALS = 1000, 8
+"""How many units are drawn, for each population, and on how many trials they are run."""
 LOOKS = 5
 """At how many records of a course the closure is tested, unless the caller says otherwise."""
 # a course whose estimated error is more than this share of what it forecasts is not trusted
@@ -28,15 +28,18 @@ LARGEST_SHARE = 0.1
 
 
 class Leg(NamedTuple):
-    """A stretch of a course: the records of it, and the loss, the data of every step and the rule that made them."""
+    """A stretch of a course: the records of it, and the loss, the data of every step and the rule that made them.
+
+    Of several populations matrices and propagators have an axis more, before the last two.
+    """
 
     loss: Loss
     data: Any
     rule: Rule
     steps: Int[np.ndarray, " step"]
     time: Float[np.ndarray, " step"]
-    matrix: Float[np.ndarray, "step a a"]
-    propagator: Float[np.ndarray, "step a a"]
+    matrix: Float[np.ndarray, "step *population a a"]
+    propagator: Float[np.ndarray, "step *population a a"]
     norm: Float[np.ndarray, " step"]
 
     def sample(self, record: int, trials: int | None) -> DataLoss:
@@ -93,11 +96,13 @@ def judge(
     vectors: Float[Any, "n a"] | None = None,
     regime: Regime = "linear",
     trials: int | None = TRIALS,
+    fractions: Float[np.ndarray, " population"] | None = None,
 ) -> Judgement:
     """Run units along a course, at `looks` records of every leg, and test the closure on them.
 
     They are the `vectors` of the network that begins there, or drawn; `closure` is then `checked` or `drawn`. What is
     linear is exact, and what cannot be tested says why. From the first test that fails on, all records are lost.
+    `fractions` are the shares of the populations of a mixture.
     """
     closure = closure_of(*(leg.loss for leg in legs), regime=regime)
     lost = np.zeros(sum(len(leg.time) for leg in legs), bool)
@@ -106,9 +111,15 @@ def judge(
         return Judgement({"untested": why}, closure, lost)
     start = legs[0].matrix[0]
     own = vectors is not None and len(vectors) > len(start)
-    theta = np.asarray(vectors if own else drawn(start, UNITS))
-    records, found, errors, trials = _looked(legs, theta, looks, trials, own=own)
-    moved = np.abs(np.concatenate([leg.matrix for leg in legs])[records] - start).max((1, 2))
+    if fractions is None:
+        theta, shares = np.asarray(vectors if own else drawn(start, UNITS)), np.ones(1)
+    else:
+        theta, shares = np.concatenate([drawn(each, UNITS) for each in start]), fractions
+    group = np.repeat(np.arange(len(shares)), len(theta) // len(shares))
+    records, found, errors, trials = _looked(
+        legs, theta, Mixture.of(group, shares, theta.dtype), looks, trials, own=own
+    )
+    moved = np.abs(np.concatenate([leg.matrix for leg in legs])[records] - start).reshape(len(records), -1).max(1)
     failed = (np.asarray(found.status) != OK) | (errors > LARGEST_SHARE * moved)
     if failed.any():
         lost[records[failed.argmax()] :] = True
@@ -149,7 +160,7 @@ def drawn(overlaps: Float[np.ndarray, "a a"], units: int) -> Float[Array, "n a"]
 
 
 def _looked(
-    legs: Sequence[Leg], theta: Float[np.ndarray, "n a"], looks: int, trials: int | None, *, own: bool
+    legs: Sequence[Leg], theta: Float[np.ndarray, "n a"], mixture: Mixture, looks: int, trials: int | None, *, own: bool
 ) -> tuple[Int[np.ndarray, " look"], Closure, Float[np.ndarray, " look"], int]:
     """Records that were looked at, the tests there, estimated errors of the overlaps (O.47), and trials run."""
     directions = drawn(np.eye(theta.shape[1], dtype=theta.dtype), UNITS)[:DIRECTIONS]
@@ -159,21 +170,30 @@ def _looked(
         before = None
         for record in chosen(leg, looks):
             data = leg.sample(record, trials)
-            seen.append(compared(jnp.asarray(theta @ leg.propagator[record]), data, directions))
+            seen.append(compared(jnp.asarray(_moved(theta, leg.propagator[record])), data, directions, mixture))
             here = np.asarray(seen[-1]["unseen"]) * np.asarray(leg.rule.factors(data.layout, theta.dtype))
             if before is not None:
                 first, second = spans(leg, before[0], record)
                 way = way + first * before[1] + second * here
             before = record, here
             records.append(offset + record)
-            errors.append(float(np.abs(way.T @ way).max() / len(way)))
-        theta, offset = theta @ leg.propagator[record], offset + len(leg.time)
-    return np.array(records), gathered(seen, data, gaussian=not own), np.array(errors), len(data.inputs)
+            errors.append(float(np.abs(mixture.overlaps(jnp.asarray(way), jnp.asarray(way))).max()))
+        theta, offset = _moved(theta, leg.propagator[record]), offset + len(leg.time)
+    found = gathered(seen, data, mixture, projections=DIRECTIONS, gaussian=not own)
+    return np.array(records), found, np.array(errors), len(data.inputs)
+
+
+def _moved(theta: Float[np.ndarray, "n a"], propagator: Float[np.ndarray, "*population a a"]) -> Any:
+    """The vectors after learning, of units that stand population by population."""
+    if propagator.ndim == 2:
+        return theta @ propagator
+    return (theta.reshape(len(propagator), -1, theta.shape[1]) @ propagator).reshape(theta.shape)
 
 
 def chosen(leg: Leg, looks: int) -> list[int]:
     """Finite records at equal parts of the way that the weights go, first and last among them; all if they are few."""
-    finite = np.isfinite(leg.propagator).all((1, 2)) & np.isfinite(leg.matrix).all((1, 2)) & np.isfinite(leg.norm)
+    known = (x.reshape(len(x), -1) for x in (leg.propagator, leg.matrix, leg.norm))
+    finite = np.isfinite(np.concatenate([*known], axis=1)).all(1)
     count = len(finite) if finite.all() else max(int(finite.argmin()), 1)
     if count <= looks:
         return list(range(count))
@@ -229,10 +249,17 @@ def _said(
     }
 
 
+def _limit(said: Diagnostics, name: str) -> float:
+    """The largest defect that is no fault, at any of the looks."""
+    return max(said["largest_defect"], 3 * max(said[f"{name}_error"]))
+
+
 TESTS = (
     "energy_ratio",
     "closure_defect",
     "gain_defect",
+    "closure_error",
+    "gain_error",
     "velocity_defect",
     "outside",
     "loss",
@@ -270,7 +297,7 @@ def diagnostics_in_words(diagnostics: Diagnostics) -> str:
         diagnostics,
         [r for r, fine in zip(diagnostics["record"], diagnostics["trusted"], strict=True) if not fine],
     )
-    limit = f"(limit {said['largest_defect']:.2g})"
+    limit = f"(limits {_limit(said, 'closure'):.2g} and {_limit(said, 'gain'):.2g})"
     kurtosis = f", excess kurtosis {max(said['kurtosis'], key=abs):.2g} (limit {said['largest_kurtosis']:.2g})"
     return (
         f"On {said['units']} {'units of the network' if said['own'] else 'drawn units'}: energy ratio up to "

@@ -177,6 +177,13 @@ class DataLoss(eqx.Module):
         """The loss of the network of these vectors, all its units run."""
         return self._rule.of_units(theta, self._batch)
 
+    def of_populations(
+        self, overlaps: Float[Array, "population a a"], fractions: Float[Array, " population"]
+    ) -> Float[Array, ""]:
+        """The loss of the effective network of several populations (docs eq. O.48)."""
+        said = respond(overlaps, self.layout, self.inputs, self.dt, self.phi, fractions=fractions)
+        return self._rule.error(said, self._batch)
+
     def sample(self) -> "DataLoss":
         """The data themselves: what the units of a network are run on to test the closure."""
         return self
@@ -219,11 +226,11 @@ class BatchLoss(eqx.Module):
 
     def __call__(self, overlaps: Float[Array, "a a"], batch: Any) -> Float[Array, ""]:
         """The loss of the overlaps on a batch."""
-        return self._error(respond(overlaps, self.layout, batch.inputs, self.dt, self.phi), batch)
+        return self.error(respond(overlaps, self.layout, batch.inputs, self.dt, self.phi), batch)
 
     def of_units(self, theta: Float[Array, "n a"], batch: Any) -> Float[Array, ""]:
         """The loss of the network of these vectors, all its units run."""
-        return self._error(simulated(theta, self.layout, batch.inputs, self.dt, self.phi), batch)
+        return self.error(simulated(theta, self.layout, batch.inputs, self.dt, self.phi), batch)
 
     def sample(self, batch: Any) -> DataLoss:
         """The loss on a batch as one on fixed data."""
@@ -232,7 +239,8 @@ class BatchLoss(eqx.Module):
             targets = targets - self.output_bias[None, None].astype(targets.dtype)
         return DataLoss(batch.inputs, targets, self.layout, self.dt, batch.mask, self.phi)
 
-    def _error(self, outputs: Float[Array, "trial time o"], batch: Any) -> Float[Array, ""]:
+    def error(self, outputs: Float[Array, "trial time o"], batch: Any) -> Float[Array, ""]:
+        """The mean square of what outputs are off by, over what counts."""
         outputs = outputs if self.output_bias is None else outputs + self.output_bias[None, None]
         squares = jnp.mean((outputs - batch.targets.astype(outputs.dtype)) ** 2, axis=-1)
         weights = batch.mask.astype(outputs.dtype)

@@ -37,8 +37,9 @@ r"""Tests of the closure along a course of overlaps, in the field `diagnostics` 
 - `units`: how many; `own`: whether they are those of the network, or else drawn. `trials`: on how many they were
   run, None for all.
 - `record`: at which records, counted along the course.
-- `energy_ratio`, `closure_defect`, `gain_defect`, `velocity_defect`, `outside`, `loss` (of all units) and
-  `predicted_loss`, record by record, as in `Closure`; `kurtosis`: the largest of all there are, with its sign.
+- `energy_ratio`, `closure_defect`, `gain_defect` and their standard errors `closure_error` and `gain_error`,
+  `velocity_defect`, `outside`, `loss` (of all units) and `predicted_loss`, record by record, as in `Closure`;
+  `kurtosis`: the largest of all there are, with its sign.
 - `error`: the size that the largest error of an overlap is expected to have by then. NaN under rules whose steps are in
   no proportion to the gradient (`tensor-adam`, `polar`).
 - `trusted`: whether no test has failed so far. Tests are those of `Closure`, with its limits `largest_defect` and
