@@ -50,8 +50,8 @@ class FlowLine(AbstractResult):
 
     citations: ClassVar[tuple[Citation, ...]] = (SUSSILLO,)
 
-    position: Float[Values, " position"]
-    velocity: Float[Values, " position"] = eqx.field(metadata={"units": "coordinate/tau or coordinate/step"})
+    value: Float[Values, " value"]
+    velocity: Float[Values, " value"] = eqx.field(metadata={"units": "coordinate/tau or coordinate/step"})
     inputs: Float[Values, " d"]
 
 
@@ -130,8 +130,8 @@ def flow_line(
     check_positive(width=float(extent[1] - extent[0]))
     if points < 2:
         raise InputError(f"`points` must be at least 2; got {points}.")
-    position = np.linspace(*extent, points, dtype=rate.inputs.dtype)
-    return FlowLine(position, np.asarray(_rates(latent, position[:, None]))[:, 0], np.asarray(rate.inputs))
+    value = np.linspace(*extent, points, dtype=rate.inputs.dtype)
+    return FlowLine(value, np.asarray(_rates(latent, value[:, None]))[:, 0], np.asarray(rate.inputs))
 
 
 def plane_coordinates(

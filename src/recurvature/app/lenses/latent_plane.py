@@ -41,7 +41,7 @@ def slides(subject: Subject, reduced: Network, axes: Sequence[Float[np.ndarray, 
 def axes_of(field: dynamics.FlowField | dynamics.FlowLine) -> tuple[Float[np.ndarray, " place"], ...]:
     """The grid of a flow, axis by axis."""
     if isinstance(field, dynamics.FlowLine):
-        return (np.asarray(field.position),)
+        return (np.asarray(field.value),)
     return np.asarray(field.horizontal), np.asarray(field.vertical)
 
 

@@ -80,7 +80,7 @@ def flow_line(
     """
     ax = new_axes(ax)
     dress(ax)
-    position, velocity = np.asarray(line.position), np.asarray(line.velocity)
+    position, velocity = np.asarray(line.value), np.asarray(line.velocity)
     ax.axhline(0.0, color=GREY, linewidth=0.8)
     ax.plot(position, velocity, color=BLUE, linewidth=1.2)
     types = () if points is None else points.types
