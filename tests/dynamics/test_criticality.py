@@ -27,10 +27,20 @@ def coefficients(seed):
 
 
 def special(system, omega, f, g):
-    """The point at which the origin starts to swing: its value, kind and coefficient."""
+    """The point at which the origin starts to swing: its value, kind and coefficient; how fast it swings there."""
     inputs = np.concatenate([[0.0, omega], f, g])
     branches = dynamics.continuation(system, np.zeros(2), (-0.6, 0.4), channel=0, inputs=inputs, start=-0.5)
     (at,) = branches.special_points
+    # |1 + h(s + iω)| = 1 in steps of h, s = 0 without
+    h = getattr(system, "dt", 0.0)
+    turned = np.arcsin(h * omega)
+    value = ((1 - (h * omega) ** 2) ** 0.5 - 1) / h if h else 0.0
+    # critical equations are regular where the rate alone is singular: both are good to some roundings
+    assert branches.value[at] == pytest.approx(value, abs=1e-12)
+    assert branches.frequency[at] == pytest.approx(turned if h else omega, abs=1e-12)
+    assert branches.refined.all()
+    trunk = branches.special < 0
+    assert (branches.unstable[trunk] == 2 * (branches.value[trunk] > value)).all()
     return float(branches.value[at]), branches.special_names[0], float(branches.first_lyapunov[at])
 
 

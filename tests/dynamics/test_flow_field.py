@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.dynamics import fixed_points, flow_field, flow_line, principal_plane
 from recurvature.systems import FunctionFlow, LeakyCurrent, LowRank

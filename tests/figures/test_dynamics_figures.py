@@ -37,6 +37,7 @@ def branches() -> dynamics.Continuation:
     return dynamics.continuation(network(), found(0.0)[1].states, (-1.0, 1.0), channel=0)
 
 
+LINE = dynamics.FlowLine(np.linspace(-1, 1, 5), np.array([0.6, -0.2, 0.0, 0.2, -0.6]), np.zeros(1))
 SPECTRUM = LyapunovSpectrum(
     exponents=np.array([0.1, 0.0, -0.4]),
     standard_error=np.array([0.01, 0.001, np.nan]),
@@ -55,6 +56,7 @@ def pair() -> list:
 DRAWN = {
     "flow": (lambda: figures.flow(found(0.0)[0], points=found(0.0)[1], at=found(0.0)[2]), "$\\kappa_1$"),
     "flows": (pair, "input 0.5"),
+    "line": (lambda: figures.flow_line(LINE), "rate of $\\kappa$ (1/τ)"),
     "bifurcations": (lambda: figures.bifurcations(branches()), "input 1"),
     "one unit": (lambda: figures.bifurcations(branches(), along=3), "state of unit 3"),
     "spectrum": (lambda: figures.eigenvalues(found(0.0)[1]), "real part (1/τ)"),
