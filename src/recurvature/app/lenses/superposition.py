@@ -234,9 +234,10 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
         said.append(("What the relu does", packing.clips(packed.clipped)))
     spread = float(np.median(np.asarray(found.spread)))
     kind = "depend on what else came in" if spread > UNSTEADY else "hardly depend on what else came in"
-    said.append(
-        ("One picture or many", f"Directions {kind}: they differ by {number(spread)} of their length (median).")
-    )
+    many = f"Directions {kind}: they differ by {number(spread)} of their length (median)."
+    if len(np.asarray(found.histories)) == 1:
+        many = "These directions are about rest alone: with a task they are taken about what it draws."
+    said.append(("One picture or many", many))
     return said
 
 

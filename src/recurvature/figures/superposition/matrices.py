@@ -127,7 +127,7 @@ def interference(result: Geometry, ax: Axes | None = None) -> Axes:
     ax.tick_params(length=0)
     ax.set_xlabel("age (steps)")
     ax.set_ylabel("age (steps)")
-    add_bar(ScalarMappable(norm, SIGNED), ax, "interference", pad=0.03)
+    add_bar(ScalarMappable(norm, SIGNED), ax, "interference (share of an input)", pad=0.03)
     return ax
 
 
