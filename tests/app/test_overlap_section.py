@@ -10,9 +10,12 @@ from recurvature.app.subject import Options, Performance, Probe, Subject
 
 
 def look(done: Performance | None, phi: str) -> tuple[dict, str]:
-    """Numbers and words about a network whose weights are all of one size: Gaussian they are not."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(60, 4))
-    network = rc.overlaps.assemble(2 * signs, rc.overlaps.Layout(1, 1, 1), dt=0.2, phi=phi)
+    """Numbers and words about a network whose weights are all of one size: Gaussian they are not.
+
+    It has too many vectors for the dimensions of its memory to be counted, which is dear and asked elsewhere.
+    """
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(60, 6))
+    network = rc.overlaps.assemble(2 * signs, rc.overlaps.Layout(1, 2, 1), dt=0.2, phi=phi)
     seen = overlaps.see(Subject(network, None, (), Probe(), Options(), done), silent)
     return seen.numbers["overlaps"], " ".join(map(str, seen.checks))
 

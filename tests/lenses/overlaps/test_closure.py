@@ -193,19 +193,16 @@ def test_kurtosis_is_that_of_scipy_and_of_mardia() -> None:
 
 
 def test_what_sampling_does_to_the_tests_is_no_fault() -> None:
-    # rows at random, a reading and a drive that are all but zero: of 600 units, and of as many as you like
-    flip_flop = rc.tasks.FlipFlop(bits=1, dt=0.25, steps=40, pulse=0.5, gaps=(4.0, 10.0), settle=2.0, level=0.5)
-    trials = rc.cast(flip_flop.trials(rc.key(0), 2), float)
-    loss = ov.DataLoss(trials.inputs, trials.targets, RANK1, 0.25, trials.mask, "erf")
+    # rows at random: a reading and a drive that are all but zero, of some units and of very many
     rng, found = np.random.default_rng(0), []
-    for units in (600, 6000):
-        seen = ov.closure(rng.normal(size=(8, units, 4)), loss, key=rc.key(1))
+    for units in (400, MANY):
+        seen = ov.closure(rng.normal(size=(8, units, 4)), pulses(), key=rc.key(1))
         assert seen.trusted
         found.append(seen)
     # what is read is itself of the size of a sampling error: its error does not become smaller beside it, and with it
     # neither does the standard error; of eight draws each
     sizes = [np.sqrt(np.mean(np.square(each.closure_defect))) for each in found]
-    assert sizes[1] > 3 / np.sqrt(6000)
+    assert sizes[1] > 3 / np.sqrt(MANY)
     for each, size in zip(found, sizes, strict=True):
         # root mean squares of eight: to a factor of two
         assert 0.5 < size / np.sqrt(np.mean(np.square(each.closure_error))) < 2

@@ -212,6 +212,7 @@ def test_a_linear_map_is_a_leaky_network_whose_step_is_its_time_constant() -> No
     np.testing.assert_allclose(outputs, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rank"), [("rdm_rank1_512", 1), ("dms_rank2_512", 2)])
 def test_overlaps_of_trained_networks(name: str, rank: int) -> None:
     from pathlib import Path
