@@ -30,10 +30,10 @@ class ProductDirections(AbstractResult):
     citations: ClassVar[tuple[Citation, ...]] = (SUPERPOSITION,)
 
     age: Float[Values, " age"] = eqx.field(metadata={"units": "steps"})
-    direction: Float[Values, "age d other e n"]
-    projection: Float[Values, "age d other e o"]
+    direction: Float[Values, "age i other j n"]
+    projection: Float[Values, "age i other j o"]
     """The same of the outputs."""
-    spread: Float[Values, "age d other e"]
+    spread: Float[Values, "age i other j"]
     """Root mean square distance of the directions of single histories from their mean."""
     dt: float
     dtype: str
