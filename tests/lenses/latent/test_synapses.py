@@ -127,6 +127,13 @@ def test_dense_synapses_are_cut_each_along_its_own_directions(flow, network, inp
         latent.reduced(full, found, 1)
 
 
+def all_units(z, weights):
+    """The Jacobian of all rates, from their currents."""
+    gate = 1 / (1 + np.exp(-z[1]))
+    slopes = (1 - np.tanh(z[0]) ** 2) * gate, np.tanh(z[0]) * gate * (1 - gate)
+    return sum(d[:, None] * w for d, w in zip(slopes, weights, strict=True)) - np.eye(N)
+
+
 def test_eigenvalues_are_those_of_all_units_and_the_leak(flow):
     kappa, inputs = np.array([0.8, -0.3, 0.5]), np.array([0.2, -0.1])
     found = latent.spectrum(latent.unit(flow), kappa, inputs, full=True)
@@ -134,9 +141,7 @@ def test_eigenvalues_are_those_of_all_units_and_the_leak(flow):
         np.asarray(s.left) @ k + w @ inputs + b
         for s, k, w, b in zip(flow.synapses, (kappa[:1], kappa[1:]), flow.input_weights, flow.bias, strict=True)
     ]
-    gate = 1 / (1 + np.exp(-z[1]))
-    slopes = (1 - np.tanh(z[0]) ** 2) * gate, np.tanh(z[0]) * gate * (1 - gate)
-    jacobian = sum(d[:, None] * np.asarray(s.dense()) for d, s in zip(slopes, flow.synapses, strict=True)) - np.eye(N)
+    jacobian = all_units(z, [np.asarray(s.dense()) for s in flow.synapses])
     leaking = found.leak * np.ones(found.leak_copies)
     everything = np.sort_complex(np.concatenate([found.eigenvalues, leaking]))
     assert found.leak_copies == N - 3
@@ -157,32 +162,32 @@ def test_fixed_points_are_found_in_the_variables(flow, points):
     assert points.completeness == "consistent"
     assert points.types == ("stable", "stable", "saddle")
     assert points.growth.shape == (3, 3)
-    for r in np.asarray(points.states):
-        z = [np.asarray(s.dense()) @ r + b for s, b in zip(flow.synapses, flow.bias, strict=True)]
+    weights = [np.asarray(s.dense()) for s in flow.synapses]
+    for r, growing, index in zip(np.asarray(points.states), points.unstable, points.index, strict=True):
+        z = [w @ r + np.asarray(b) for w, b in zip(weights, flow.bias, strict=True)]
         # Newton's method goes to rounding, of rates below one
         np.testing.assert_allclose(np.tanh(z[0]) / (1 + np.exp(-z[1])), r, atol=1e-13)
-    full = dynamics.fixed_points(flow, starts=np.asarray(points.states) + 0.01, latent=False)
-    # both routes go to rounding
-    np.testing.assert_allclose(full.states, points.states, atol=1e-12)
-    assert full.types == points.types
-    np.testing.assert_array_equal(full.index, points.index)
-    assert full.completeness == "consistent"
+        jacobian = all_units(z, weights)
+        # of all units: the leak decays and has no part in the index
+        assert (np.linalg.eigvals(jacobian).real > 0).sum() == growing
+        assert np.sign(np.linalg.det(-jacobian)) == index
 
 
 @pytest.mark.oracle
 def test_points_of_one_variable_are_all_roots_of_one_equation():
     draw = np.random.default_rng(3).normal
     m = draw(size=(N, 1))
-    gate = LowRank(jnp.zeros((N, 1)), jnp.asarray(m))
+    # a gate that is open by its bias alone, of the shape of the network above: one compiled program
+    gate = LowRank(jnp.zeros((N, 2)), jnp.asarray(np.tile(m, 2)))
     bias = 0.1 * draw(size=(2, N))
     synapses = LowRank(jnp.asarray(m), jnp.asarray(6 * m)), gate
-    gated = MultiSynapse(synapses, jnp.zeros((2, N, 0)), jnp.asarray(bias), ("tanh", "sigmoid"))
+    gated = MultiSynapse(synapses, jnp.zeros((2, N, 2)), jnp.asarray(bias), ("tanh", "sigmoid"), tau=2.0)
     n = 6 * m[:, 0] / N
     rate = lambda k: n @ (np.tanh(m[:, 0] * k + bias[0]) / (1 + np.exp(-bias[1]))) - k  # noqa: E731
     grid = np.linspace(-6, 6, 400)
     values = [rate(k) for k in grid]
     roots = [brentq(rate, grid[i], grid[i + 1], xtol=1e-15) for i in np.flatnonzero(np.diff(np.sign(values)))]
-    found = dynamics.fixed_points(gated, key=rc.key(1), count=32)
+    found = dynamics.fixed_points(gated, key=rc.key(1), count=48)
     assert len(roots) == 3
     # both solved to rounding, of variables of order one
     np.testing.assert_allclose(np.sort(np.asarray(found.states) @ n), roots, atol=1e-13)
