@@ -73,6 +73,7 @@ def test_the_numbers_are_those_of_the_ring(report: Path) -> None:
         "bin_width": None,
         "coordinates": ["angle", "speed"],
         "conditions": "the 6 labels of the file",
+        "notes": [],
     }
     angle = numbers["metric"]["angle"]
     # the tuning moves by 2 sin in each of 12 units, whose squares sum to 24
