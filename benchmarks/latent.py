@@ -14,7 +14,7 @@ from benchmarks.harness import Arm, Built, Case, Goal, Work, cpu_time
 
 import recurvature as rc
 from recurvature import latent
-from recurvature.lenses.latent.drift_sweep import Blocks, in_blocks, read_out
+from recurvature.lenses.latent.drift_sweep import Blocks, follow, in_blocks, read_out
 
 ALPHA = 0.5
 NODES, POINTS = 96, 256
@@ -148,7 +148,10 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
-    """All strengths of one drift, with the noise shared: a product per block, against NumPy strength by strength."""
+    """All strengths of one drift, with the noise shared: a product per block, against NumPy strength by strength.
+
+    The naive loop draws noise for every strength, and the arm beside it draws its own as well.
+    """
     rng = np.random.default_rng(1)
     m, n, d = (rng.standard_normal((neurons, rank)).astype(np.float32) for _ in range(3))
     noise = (0.1 * rng.standard_normal((steps, neurons))).astype(np.float32)
@@ -171,6 +174,27 @@ def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
 
         return Built(run)
 
+    def naive_arm() -> Built:
+        rows, read, moved = columns
+        generator = np.random.Generator(np.random.SFC64(2))
+
+        def run() -> np.ndarray:
+            kappa = start.copy()
+            for _ in range(steps):
+                for q, size in enumerate(delta):
+                    own = np.float32(0.1) * generator.standard_normal(neurons, np.float32)
+                    currents = kappa[q] @ (rows + size * moved) + own
+                    kappa[q] = (1 - ALPHA) * kappa[q] + ALPHA * (read @ np.tanh(currents)) / neurons
+            return kappa
+
+        return Built(run)
+
+    def drawn() -> Built:
+        unit = latent.from_mean_convention(jnp.asarray(m), jnp.asarray(n), dt=ALPHA)
+        blocks = in_blocks(unit, jnp.asarray(d), strengths)
+        silent, key = jnp.zeros((1, steps, 0), jnp.float32), rc.key(4)
+        return Built(lambda: follow(blocks, silent, jnp.asarray(start[:1]), jnp.asarray(delta), ALPHA, 0.1, key))
+
     def ours() -> Built:
         unit = latent.from_mean_convention(jnp.asarray(m), jnp.asarray(n), dt=ALPHA)
         blocks = in_blocks(unit, jnp.asarray(d), strengths)
@@ -183,8 +207,17 @@ def drift(neurons: int, rank: int, strengths: int, steps: int) -> Case:
     return Case(
         "drift sweep",
         {"N": neurons, "K": rank, "strengths": strengths, "T": steps},
-        [Arm("NumPy, shared noise", numpy_arm), Arm("blocks", ours)],
-        [Goal("NumPy, shared noise", "blocks", at_least=2.5)],
+        [
+            Arm("NumPy, shared noise", numpy_arm),
+            Arm("blocks", ours),
+            # other noise, other answers
+            Arm("NumPy, noise of each", naive_arm, group=None),
+            Arm("blocks, noise drawn", drawn, group=None),
+        ],
+        [
+            Goal("NumPy, shared noise", "blocks", at_least=2.5),
+            Goal("NumPy, noise of each", "blocks, noise drawn", at_least=10),
+        ],
         Work(tanh=neurons * strengths * steps),
         rtol=1e-4,
         limits={f"minutes of {KINDS} kinds, {SWEEP_STEPS} steps, on two cores": (sweep(neurons, rank, strengths), 3.0)},
