@@ -17,7 +17,7 @@ from recurvature import latent
 from recurvature.lenses.latent.drift_sweep import Blocks, follow, in_blocks, read_out
 
 ALPHA = 0.5
-NODES, POINTS = 96, 256
+NODES, POINTS = 88, 256
 """Of the series, and where its error is looked for."""
 SWEEP_STEPS, KINDS, CORES = 500, 3, 2
 """Of a whole drift sweep: steps of its trial, kinds of drift, and cores that it is split over."""
