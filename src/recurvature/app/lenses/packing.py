@@ -37,6 +37,19 @@ def by_history(found: superposition.FeatureDirections, geometry: superposition.G
     return said
 
 
+def regimes(geometry: superposition.Geometry) -> str:
+    """How the features that are recalled are packed, and forgotten."""
+    kept = [i for i, value in enumerate(np.asarray(geometry.stored)) if value > 0.5]
+    if not kept:
+        return "No feature is recalled: less than half of it is read out when it is due."
+    words = sorted({geometry.regimes[i] for i in kept})
+    forgetting = sorted({superposition.FORGETTING[int(np.asarray(geometry.forgetting)[i])] for i in kept})
+    return (
+        f"Packing of what is recalled is {' and '.join(words)}; once a feature was due it is forgotten in a "
+        f"{' and '.join(forgetting)} way."
+    )
+
+
 def evidence(geometry: superposition.Geometry, density: float | None) -> list[str]:
     """The verdicts on the first features that are recalled, and how far the transition is where that is known."""
     lines = superposition.verdict(geometry)

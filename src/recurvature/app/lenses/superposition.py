@@ -226,7 +226,7 @@ def sentences(packed: Packed) -> list[tuple[str, str]]:
     if packed.delay is None:
         said += [("How it packs", _held(packed))]
     else:
-        said.append(("How it packs", _regimes(packed.geometry)))
+        said.append(("How it packs", packing.regimes(packed.geometry)))
         said += [("Evidence", line) for line in packing.evidence(packed.geometry, packed.density)]
         said += [("By history", line) for line in packing.by_history(packed.directions, packed.geometry)]
         said += [("Masks", line) for line in packing.masks(packed.geometry)]
@@ -271,18 +271,6 @@ def _held(packed: Packed) -> str:
     return (
         f"Without noise, linear readouts could recover {number(float(capacity.sum()))} of the {capacity.size} inputs: "
         f"{percent(float(by_age[0]))} of the newest, {until}; {spread}."
-    )
-
-
-def _regimes(geometry: superposition.Geometry) -> str:
-    kept = [i for i, value in enumerate(np.asarray(geometry.stored)) if value > 0.5]
-    if not kept:
-        return "No feature is recalled: less than half of it is read out when it is due."
-    words = sorted({geometry.regimes[i] for i in kept})
-    forgetting = sorted({FORGETTING[int(np.asarray(geometry.forgetting)[i])] for i in kept})
-    return (
-        f"Packing of what is recalled is {' and '.join(words)}; once a feature was due it is forgotten in a "
-        f"{' and '.join(forgetting)} way."
     )
 
 
