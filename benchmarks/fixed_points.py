@@ -8,6 +8,9 @@ of states that lie farther than 1e-3 apart, Jacobians and their spectra. Ours ha
 Two problems: the stronger the patterns are held, the sooner the peer comes to an end. Its iterations and the share of
 its states that arrived stand beside each ratio, which is worth as much as they are.
 
+Saddles between stable points are found by chance from such starts, by either search. So the points of the peer that we
+lack are counted twice: from the same starts, and after searching `between` what we found, which has a time of its own.
+
 At 512 units the eigenvalues of a dozen points take most of the time, on either side by the same routine of LAPACK:
 there the goal is on the searches, without Jacobians, spectra and certificates. The ratio of the whole stands beside it.
 """
@@ -22,7 +25,7 @@ import numpy as np
 from benchmarks.harness import Arm, Built, Case, Goal, Work
 
 import recurvature as rc
-from recurvature.dynamics import fixed_points
+from recurvature.dynamics import FixedPoints, fixed_points
 from recurvature.dynamics.fixed_points import SEARCH_TOLERANCE
 from recurvature.dynamics.problem import candidates, prepare
 from recurvature.dynamics.search import distinct, polish, search
@@ -34,6 +37,8 @@ GAINS = {"ci": (4.0,), "std": (3.0, 4.0), "full": (3.0, 4.0)}
 """Of the patterns. With gates half open they are stable from 2 on: near it the peer creeps to its last iteration."""
 ROUNDS = {64: 3, 128: 3, 256: 3, 512: 2}
 """By units; the peer takes ten seconds a round and more."""
+BETWEEN = {64: 2, 128: 2, 256: 2, 512: 1}
+"""Rounds of searches from midpoints, by units."""
 GOALS = {64: 10, 128: 10, 256: 10}
 """By units, of the whole; of the searches alone where spectra take most of the time."""
 SEARCH_GOALS = {512: 3}
@@ -48,7 +53,7 @@ def cases(size: str) -> Iterable[Case]:
 
 
 def against_adam(n: int, count: int, gain: float) -> Case:
-    """Both searches from the same states: patterns with noise. Facts: final q, and points of the peer that we lack."""
+    """Both searches from the same states: patterns with noise. Limits: final q, and points of the peer that we lack."""
     network, starts = stored_patterns(n, count, gain)
     ours = fixed_points(network, [0.0], starts=starts)
     facts = {"largest_q": (float(0.5 * np.max(ours.speed) ** 2), 1e-20)}
@@ -61,13 +66,17 @@ def against_adam(n: int, count: int, gain: float) -> Case:
         about |= {"peer_iterations": iterations, "peer_below_1e-12": round(share, 3)}
         polished, _ = polish(prepare(network, [0.0], 1.0, True, None).fine, found.astype(float), 1.0)
         passed = polished[0.5 * (rates(network, polished) ** 2).sum(1) < 1e-20]
-        apart = np.linalg.norm(passed[:, None] - np.asarray(ours.states)[None], axis=2)
-        facts["points_of_the_peer_lost"] = (float((apart.min(1) > 1e-6).sum()), 0.0)
+        passed = passed[distinct(passed, np.zeros(len(passed)), 1e-6)]
+        more = thorough(network, starts, BETWEEN[n])
+        about |= {"points_of_the_peer": len(passed), "points_between": len(more.states)}
+        about["points_of_the_peer_lost"] = lacking(passed, ours.states)
+        facts["points_of_the_peer_lost_between"] = (float(lacking(passed, more.states)), 0.0)
     arms = [
         Arm("ours", lambda: Built(lambda: fixed_points(network, [0.0], starts=starts)), group=None),
         Arm("adam", lambda: adam(network, starts), group=None),
+        Arm("between", lambda: Built(lambda: thorough(network, starts, BETWEEN[n])), group=None),
     ]
-    goals = [Goal("adam", "ours", at_least=GOALS.get(n))]
+    goals = [Goal("adam", "ours", at_least=GOALS.get(n)), Goal("adam", "between")]
     if n in SEARCH_GOALS:
         arms += [
             Arm("our search", lambda: Built(lambda: points_alone(network, starts)), group=None),
@@ -98,6 +107,18 @@ def stored_patterns(n: int, count: int, gain: float) -> tuple[Network, np.ndarra
     network = eqx.tree_at(lambda net: net.system.layers[0].weight_hh, network, jnp.asarray(weight, jnp.float32))
     chosen = patterns[rng.integers(0, PATTERNS, count)] * rng.choice([-1, 1], (count, 1))
     return network, (0.6 * chosen + 0.3 * rng.standard_normal((count, n))).astype(np.float32)
+
+
+def thorough(network: Network, starts: np.ndarray, rounds: int) -> FixedPoints:
+    """The same search, and again from the midpoints of what it found."""
+    return fixed_points(network, [0.0], starts=starts, between=rounds)
+
+
+def lacking(points: np.ndarray, among: Any) -> int:
+    """How many points are not among others."""
+    apart = np.linalg.norm(points[:, None] - np.asarray(among)[None], axis=2)
+    # both are polished to rounding; distinct points lie farther apart by orders
+    return int((apart.min(1) > 1e-6).sum())
 
 
 def rates(network: Network, states: np.ndarray) -> np.ndarray:

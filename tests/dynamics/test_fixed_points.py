@@ -170,6 +170,14 @@ def test_missing_points_are_noticed(rank_one, rank_one_points):
     assert (len(stable.states), stable.index_sum, stable.completeness) == (2, 2, "incomplete")
 
 
+def test_what_lies_between_points_is_found_from_their_midpoints(rank_one, rank_one_points):
+    sides = np.asarray(rank_one_points.states)[:2]
+    found = fixed_points(rank_one, [0.05], starts=sides, between=1)
+    # both Newton's last steps
+    np.testing.assert_allclose(found.states, rank_one_points.states, atol=1e-12)
+    assert (found.completeness, list(found.reached)) == ("consistent", [0, 1, 2])
+
+
 def test_without_a_fixed_point_nothing_is_returned_and_every_start_says_why():
     away = fixed_points(FunctionFlow(lambda x, u: x**2 + 1.0, 1, 1), [0.0], starts=STARTS)
     assert (away.states.shape, away.slow_states.shape) == ((0, 1), (0, 1))

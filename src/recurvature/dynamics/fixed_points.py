@@ -1,5 +1,6 @@
 r"""Fixed points of any system under a constant input: searched, polished, proved, typed and counted."""
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from recurvature.dynamics import stability
 from recurvature.dynamics.certificate import PROVED
 from recurvature.dynamics.problem import Candidates, Problem, candidates, describe, prepare
 from recurvature.dynamics.rate import kind_of, own_spectrum
-from recurvature.dynamics.search import search
+from recurvature.dynamics.search import Searched, search
 from recurvature.dynamics.starts import Begin
 from recurvature.systems.base import AbstractSystem, Network
 
@@ -134,6 +135,7 @@ def fixed_points(
     marginal: float = 1e-6,
     reach: float = 10.0,
     max_steps: int = 100,
+    between: int = 0,
     latent: bool = True,
 ) -> FixedPoints:
     r"""The fixed points that a search from many states finds, under one constant input (None: zero).
@@ -158,12 +160,17 @@ def fixed_points(
       after the polish.
     - `reach`: slow points with $\lVert x\rVert$ above `reach * scale * sqrt(N)` are left out; fixed points never.
     - `marginal`: how close to the boundary of stability an eigenvalue must be for the type `marginal`.
+    - `between`: how often to search again from the midpoints of all pairs of points found so far. Saddles lie between
+      stable points and few starts come to them by themselves; the cost grows with the square of the points. `status`
+      then goes on with the midpoints.
 
     Raises `InputError` on arguments that do not fit. A search that finds nothing returns no points; `status` says what
     became of every start.
     """
     check_positive(scale=scale, slow=slow, unique=unique, marginal=marginal, reach=reach)
     check_count(max_steps=max_steps)
+    if isinstance(between, bool) or not isinstance(between, int | np.integer) or between < 0:
+        raise InputError(f"`between` must be a whole number of at least 0; got {between!r}.")
     problem = prepare(network, inputs, scale, latent, starts)
     limit = float(jnp.finfo(problem.dtype).eps) ** 0.75 if tolerance is None else tolerance
     check_positive(tolerance=limit)
@@ -171,9 +178,19 @@ def fixed_points(
         raise InputError(f"`tolerance` must not exceed `slow`; got {limit:g} and {slow:g}.")
     begun = problem.starts(Begin(starts, trajectory, count, noise, key))
     hand_over = max(min(SEARCH_TOLERANCE, slow), 10 * float(jnp.finfo(problem.coarse_dtype).eps))
-    found = search(problem.coarse, begun, tolerance=hand_over, scale=scale, max_steps=max_steps)
-    limits = Limits(limit, slow, unique, marginal, reach)
-    return _result(problem, candidates(problem, found, slow, unique * scale), limits)
+    follow = partial(search, problem.coarse, tolerance=hand_over, scale=scale, max_steps=max_steps)
+    found = candidates(problem, follow(begun), slow, unique * scale)
+    for _ in range(between):
+        middle = midpoints(found.points).astype(problem.coarse_dtype)
+        joined = [np.concatenate(parts) for parts in zip(found.searched, follow(middle), strict=True)]
+        found = candidates(problem, Searched(*joined), slow, unique * scale)
+    return _result(problem, found, Limits(limit, slow, unique, marginal, reach))
+
+
+def midpoints(points: Float[np.ndarray, "point k"]) -> Float[np.ndarray, "pair k"]:
+    """Half-way between the points of every pair."""
+    one, other = np.triu_indices(len(points), 1)
+    return (points[one] + points[other]) / 2
 
 
 class Limits(NamedTuple):
