@@ -182,6 +182,7 @@ def test_optimisers_are_told_apart_by_what_they_keep() -> None:
         ov.compare_optimisers(FILTER, theta, {}, steps=6, layout=RANK1)
 
 
+@pytest.mark.slow
 def test_a_loop_of_tasks_leaves_a_holonomy_and_a_balanced_network_none() -> None:
     options: dict = {"duration": 80.0, "rate": 0.08, "levels": 3, "layout": RANK1, "samples": 6}
     tasks = two_modes(1.0, 0.6, -0.5, 0.6), two_modes(0.7, 0.8, -0.8, 0.5)
@@ -256,6 +257,7 @@ def test_a_trace_in_invisible_overlaps_alone_tells_the_first_task() -> None:
         ov.tell_first_task(found, noise=0.1, key=rc.key(0), shrinkage=2.0)
 
 
+@pytest.mark.slow
 def test_noise_on_the_weights_is_in_the_overlaps_of_all_runs() -> None:
     noisy = ov.Phase(FILTER, ov.Rule(RATE, noise=0.01), 6, "A")
     starts = np.stack([some_overlaps(RANK1, seed) for seed in range(2)])
@@ -293,6 +295,7 @@ def test_learning_that_diverges_is_reported_and_not_raised() -> None:
     assert ov.STATUS[course.status[-1]] == "non_finite"
 
 
+@pytest.mark.slow
 def test_networks_may_be_told_apart_on_batches() -> None:
     batches = jr.split(rc.key(2), 12)
     found = ov.perturb(ov.NoisyFilterLoss(FILTER, 0.1), NETWORKS, RATE, steps=12, layout=RANK1, data=batches)

@@ -176,6 +176,7 @@ def test_the_first_step_of_noise_is_exact() -> None:
     np.testing.assert_allclose(noisy - plain, 0.02 * np.eye(4), rtol=0, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_targets_with_noise_are_followed_draw_by_draw() -> None:
     batch = jax.tree.map(lambda x: x[0], batches())
     clean = ov.DataLoss(batch.inputs, batch.targets, RANK2, DT, batch.mask)
