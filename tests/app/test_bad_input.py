@@ -178,7 +178,8 @@ def test_a_disk_that_fills_up_while_writing(here: Run, tmp_path: Path, monkeypat
 
     net = network(tmp_path / "net.npz")
     monkeypatch.setattr(Path, "write_text", full)
-    refused_or_busy = here("analyze", net, "--out", tmp_path / "a", "--points", 2, "--duration", 1)
+    words = ("analyze", net, "--out", tmp_path / "a", "--lens", "warping", "--points", 2, "--duration", 1)
+    refused_or_busy = here(*words)
     assert refused_or_busy.err.splitlines()[-1].startswith(
         f"recurvature: cannot write to {tmp_path / 'a'}: No space left"
     )

@@ -158,6 +158,7 @@ def test_the_variables_of_two_synapses_stand_in_one_plane() -> None:
     assert [type(block) for block in section.blocks[:2]] == [Live, Picture]
 
 
+@pytest.mark.slow  # the law is tested with the lens
 def test_two_states_of_a_sample_of_units_are_claimed_only_with_enough_of_them() -> None:
     few = low_rank_unit(1)
     rate = few.leaving
@@ -253,6 +254,7 @@ def test_a_rectified_recall_network_says_what_its_relu_does_and_how_far_the_tran
     assert "the eigenvalues turn by 269° over the delay" in said
 
 
+@pytest.mark.slow  # what it says is tested with the lens
 def test_a_relu_recurrence_says_how_masks_and_histories_change_it() -> None:
     task = pipeline.find_task("recall", delay_steps=(1,), steps=6, density=0.5)
     # the feature that was there a step ago is read out whole if it was, and nothing is left of it after that

@@ -86,6 +86,7 @@ def rank_two(gain, left, right, bias):
     return Euler(LeakyRate(LowRank(left, gain * right), jnp.zeros((len(left), 1)), bias), 0.5)
 
 
+@pytest.mark.slow  # coefficients with closed forms are tested by default
 def test_a_low_rank_network_starts_to_swing_softly():
     """Its own units, stepped in NumPy at the special point: the oscillation that they are left in fades as 1/√n."""
     rng = np.random.default_rng(3)

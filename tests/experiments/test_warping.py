@@ -36,6 +36,7 @@ def test_the_adjoint_equation_gives_the_closed_form_of_a_leaky_state(theorems: M
     np.testing.assert_allclose(metric, [[expected]], rtol=1e-13)
 
 
+@pytest.mark.slow  # the closed form beside it is tested by default
 def test_the_adjoint_equation_sees_pulses_that_come_late(theorems: ModuleType, getkey: Any) -> None:
     network = rc.cast(rc.systems.leaky_current(8, inputs=2, outputs=1, key=getkey(), dt=0.5), float)
     pulses = lambda angles: jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)  # noqa: E731

@@ -24,7 +24,12 @@ def run(task: AbstractTask, trials: int = 24) -> tuple[Trajectory, Trials]:
     return Trajectory(time, drawn.inputs, np.zeros((*outputs.shape[:2], 5)), outputs, np.zeros(trials, int)), drawn
 
 
-@pytest.mark.parametrize("name", TASKS)
+DEFAULT = ("context-decision", "working-memory", "flip-flop", "recall")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
 def test_outputs_and_targets_of_every_task(name: str) -> None:
     task = TASKS[name]
     trajectory, trials = run(task)

@@ -93,6 +93,7 @@ def gated(seed: int) -> tuple[Any, jnp.ndarray]:
     return network, jnp.asarray(np.random.default_rng(seed).normal(size=(6, 2)))
 
 
+@pytest.mark.slow  # the stationary form is tested by default
 def test_along_a_trajectory_noise_is_carried_by_the_same_jacobians():
     network, course = gated(2)
     found = rc.identities.local_fisher_memory(network, course, noise=0.3, ages=3)

@@ -119,7 +119,10 @@ print(mebibytes("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize("ending", ["npz", "safetensors", "pt"])
+SLOW = pytest.mark.slow  # the format that takes most by default
+
+
+@pytest.mark.parametrize("ending", [pytest.param("npz", marks=SLOW), pytest.param("safetensors", marks=SLOW), "pt"])
 def test_memory_is_a_small_multiple_of_the_file(tmp_path: Path, ending: str) -> None:
     paths = [tmp_path / f"{size}.{ending}" for size in (4, 3000)]
     for path, size in zip(paths, (4, 3000), strict=True):

@@ -188,6 +188,7 @@ def test_central_differences_approach_the_tangent_with_order_two() -> None:
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.02)
 
 
+@pytest.mark.slow  # tangents of flows have their closed form, those of maps central differences
 def test_euler_tangents_approach_the_flow_with_order_one() -> None:
     flow = rc.systems.leaky_current(20, inputs=4, outputs=1, key=rc.key(3), dt=None)
     theta, end = POINTS[:2], 2.0

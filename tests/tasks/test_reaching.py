@@ -48,6 +48,7 @@ def test_counts_are_poisson_about_their_expectation(getkey):
     assert abs((z[fine] ** 2).mean() - 1) < 4 * np.sqrt(12 / fine.sum())
 
 
+@pytest.mark.slow  # a claim holds it
 def test_a_linear_decoder_has_circles_for_speeds(getkey):
     network = rc.systems.state_space(3, inputs=12, outputs=2, key=getkey(), dt=0.05)
     speeds = np.array([0.2, 0.5, 1.0])

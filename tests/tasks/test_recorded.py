@@ -116,6 +116,7 @@ def test_the_manifold_is_the_tuning_along_the_mean_profile(recording):
     assert task.views() == {"reaches": {}}
 
 
+@pytest.mark.slow  # a claim decodes the same recording
 def test_a_decoder_learns_what_holds_on_periods_held_out(recording, getkey):
     first, last = recording.split(0.7)
     task = from_recording(first)

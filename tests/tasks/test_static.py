@@ -45,6 +45,7 @@ def test_one_step_from_rest_is_a_feedforward_network(getkey):
     np.testing.assert_allclose(outputs[:, 0], hidden @ np.asarray(network.readout.weight).T, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow  # a claim holds it
 def test_the_circle_is_stretched_at_the_ends_of_the_arcs(getkey):
     task = StaticCircle()
     recipe = task.recipe()

@@ -147,6 +147,7 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow  # a run of the command line is killed in the default suite
 def test_killed_at_any_moment(network: Network, task: AbstractTask, tmp_path: Path) -> None:
     cache, path = tmp_path / "cache", tmp_path / "run.safetensors"
     process = launch(cache, path)

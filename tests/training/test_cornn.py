@@ -163,6 +163,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
+@pytest.mark.slow  # the same fit, partly seen
 def test_half_of_the_units_still_show_how_they_drive_one_another(truth, recorded):
     some = np.arange(0, UNITS, 2)
     seen = dataclasses.replace(
@@ -174,6 +175,7 @@ def test_half_of_the_units_still_show_how_they_drive_one_another(truth, recorded
     assert fit.network.system.state_size == UNITS // 2
 
 
+@pytest.mark.slow  # a sweep over the fit that is tested by default
 def test_a_wrong_time_constant_spoils_the_weights_little_and_the_run_of_a_trial_shows_it(truth, noisy):
     wrong = dataclasses.replace(noisy, alpha=0.6)
     found, _, _ = weights(cornn(wrong).network)

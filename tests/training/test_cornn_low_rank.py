@@ -81,6 +81,7 @@ def stationary(spoilt: Activity) -> tuple[jax.Array, ...]:
     return flow.connectivity.left, flow.connectivity.right, flow.input_weights.T
 
 
+@pytest.mark.slow  # weights that come back are tested by default
 def test_it_ends_where_the_gradient_of_the_written_out_objective_vanishes(stationary, spoilt):
     data = rows(spoilt)
     slopes = jax.grad(objective)(stationary, *data)

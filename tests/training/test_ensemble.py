@@ -41,7 +41,7 @@ def leaves(tree: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
 
 
-@pytest.mark.parametrize("batching", ["map", "vmap"])
+@pytest.mark.parametrize("batching", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
 def test_a_member_is_a_fit_of_its_own(task: AbstractTask, batching: Any) -> None:
     done = fit_ensemble(make, task, seeds=[5, 2, 9], key=rc.key(1), batching=batching, **OPTIONS)
     np.testing.assert_array_equal(done.history.seed, [5, 2, 9])

@@ -75,6 +75,7 @@ def test_it_equals_a_loop_written_by_hand(small: Network, task: AbstractTask) ->
     assert min(norm for _, norm in rows) > 0.05
 
 
+@pytest.mark.slow  # every demo learns; steps are those of a loop written by hand
 def test_it_learns(task: AbstractTask) -> None:
     network = leaky_current(16, inputs=1, outputs=1, key=rc.key(0))
     done = fit(network, task, steps=200, key=rc.key(1), learning_rate=1e-2, batch=16)

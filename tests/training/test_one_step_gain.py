@@ -34,6 +34,7 @@ def states(fit: OneStepFit) -> int:
     return int((np.diff(np.sign(np.tanh(gain(fit) * r) - r)) != 0).sum())
 
 
+@pytest.mark.slow  # a claim holds it
 def test_a_fit_of_low_rank_has_less_gain_than_what_it_is_fitted_to(shaken: np.ndarray) -> None:
     """The fitted gain a solves E[r tanh(ar)] = E[r tanh(wr + xi)], and E tanh(z + xi) < tanh z for z > 0 (L.82)."""
     fit = fitted(shaken)
@@ -49,6 +50,7 @@ def test_a_fit_of_low_rank_has_less_gain_than_what_it_is_fitted_to(shaken: np.nd
     assert gain(fit) + error < GAIN
 
 
+@pytest.mark.slow  # a claim holds it
 def test_with_the_gain_states_are_lost_that_the_unit_has_when_it_is_left_alone(shaken: np.ndarray) -> None:
     fit = fitted(shaken)
     assert gain(fit) < 1

@@ -73,6 +73,7 @@ def test_tuning_depends_on_the_embedding_alone():
         latent.tuning_curves(unit, variable=3)
 
 
+@pytest.mark.slow  # the invariants are tested one by one by default
 def test_two_units_are_told_apart_by_invariants_and_not_by_coordinates(drive):
     unit = random_unit()
     turned, different = latent.regauge(unit, TURN), random_unit(seed=9)

@@ -121,6 +121,7 @@ def test_the_effective_gradient_is_that_of_its_loss(phi: str) -> None:
     assert float(difference) == pytest.approx(np.trace(gamma @ change), rel=1e-6)
 
 
+@pytest.mark.slow  # a claim follows it over many sizes
 def test_learning_leaves_the_closure_and_is_seen_to() -> None:
     theta = gaussian(400)
     full = ov.descend_units(pulses(), theta, 2.0, steps=60, every=10, layout=RANK1)

@@ -46,6 +46,7 @@ def test_the_conserved_matrix_is_followed_without_forming_it(name: str) -> None:
     assert found.change[-1] > 1e-4
 
 
+@pytest.mark.slow  # a claim; the invariants of flow are tested by default
 def test_flow_keeps_the_matrix_and_decay_shrinks_it(limit: ov.Learning) -> None:
     # a solver asked for 1e-10
     assert ov.conserved(limit).change.max() < 1e-9

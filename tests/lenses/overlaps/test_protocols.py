@@ -163,6 +163,7 @@ def two_modes(zm: float, zu: float, vm: float, vu: float) -> ov.FilterLoss:
     return ov.FilterLoss(ov.state_space(jnp.asarray(overlaps), RANK1), RANK1, DT, 20.0)
 
 
+@pytest.mark.slow  # a claim holds it
 def test_optimisers_are_told_apart_by_what_they_keep() -> None:
     theta = some_vectors(RANK1, 12)
     rules = {"small": RATE, "large": 4 * RATE, "Adam": optax.adam(0.02)}

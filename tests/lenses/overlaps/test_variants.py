@@ -206,6 +206,7 @@ def test_one_rate_for_each_vector() -> None:
         ov.descend(loss, s, ov.Rule(0.05, (1.0,) * 5), steps=2, layout=RANK2)
 
 
+@pytest.mark.slow  # a claim holds it
 def test_elementwise_adam_leaves_the_span_and_is_run_in_full() -> None:
     theta = some_vectors(RANK1, 64, 1)
     adam, plain = (

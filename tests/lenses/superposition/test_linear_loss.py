@@ -164,6 +164,7 @@ def test_what_cannot_be_recalled_is_refused():
         rc.superposition.Uniform(float("nan"), 1.0)
 
 
+@pytest.mark.slow  # claims follow the course; the loss is enumerated by default
 def test_gradient_descent_on_the_exact_loss_meets_the_recorded_course():
     """Tied, one feature, delay 3, density 0.3, 20 steps, plain descent at 0.01: recorded losses and final weights."""
     statistics = sparse(0.3)

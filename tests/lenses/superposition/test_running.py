@@ -90,6 +90,7 @@ def answers(population: Population, place: int, x: np.ndarray, hidden, seen) -> 
     return run(population.weights(place), x, hidden, lambda z: seen(z + BIAS[:, place]))
 
 
+@pytest.mark.slow  # slopes and answers under cues are tested by default
 def test_cued_delays_cost_what_all_sequences_under_all_cues_do(getkey):
     steps, density, levels = 5, 0.15, (0.5, 1.0)
     x, chance = every_sequence(steps, 1, density, levels)

@@ -44,6 +44,7 @@ def test_smooth_spheres() -> None:
     assert error < 1e-2
 
 
+@pytest.mark.slow  # smooth surfaces are tested by default, and so is the refusal of kinks
 def test_kinks_keep_part_of_the_curvature_and_smoothing_gives_it_back() -> None:
     value, error = total(jax.nn.relu)
     # a seventh too much, far outside of what quadrature can explain

@@ -125,6 +125,7 @@ def test_between_points_as_from_a_velocity(ring_fan: Geodesic, joined: Geodesic)
     assert joined.shortest.tolist() == [True] * 9 + [False] * 3
 
 
+@pytest.mark.slow  # geodesics with closed forms are tested by default
 def test_the_polygon_is_of_second_order_with_known_digits(ring_fan: Geodesic, joined: Geodesic) -> None:
     again = connect(RING, joined.theta[:, 0], joined.theta[:, -1], segments=8, windings=0)
     arcs = np.asarray([0.4444, 1.0, 1.5, 2.0, 2.5, 3.0])

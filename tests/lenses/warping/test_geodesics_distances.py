@@ -113,6 +113,7 @@ def test_points_given_twice_add_no_direction() -> None:
     assert np.isinf(found.metrication).all()
 
 
+@pytest.mark.slow  # distances with closed forms are tested by default
 def test_any_distance_is_symmetric_and_obeys_the_triangle(network: Network, manifold: PulsedInputs) -> None:
     at = immersion(network, manifold, time=1.7)
     found = geodesic_distances(at, points=6)

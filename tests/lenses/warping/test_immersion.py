@@ -15,7 +15,7 @@ from recurvature.systems.tangent import function_rows
 POINTS = jnp.asarray([[0.3, 1.1], [2.0, -0.7]])
 
 
-@pytest.mark.parametrize("space", ["state", "readout"])
+@pytest.mark.parametrize("space", ["state", pytest.param("readout", marks=pytest.mark.slow)])
 def test_values_and_derivatives_of_a_map(network: Network, manifold: PulsedInputs, space: str) -> None:
     at = immersion(network, manifold, time=1.7, space=space)  # type: ignore[arg-type]
 
