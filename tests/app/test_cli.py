@@ -151,6 +151,7 @@ def test_the_compilation_cache_is_used_and_private(demo: Demo) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow  # analyses run in process, and of foreign files, by default
 def test_analyze_looks_at_the_network_that_demo_saved(
     command: Callable[..., Outcome], demo: Demo, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_flags_stand_above_the_spec_file(tmp_path: Path) -> None:
     assert train_spec(file, task="working-memory").task == "working-memory"
 
 
+@pytest.mark.slow  # a kill, which leaves less, is tested by default
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_interrupting_leaves_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"

@@ -25,6 +25,7 @@ from recurvature.systems import Network, PulsedInputs, circle
 RECTANGLE = np.asarray([[0.2, -0.5], [1.7, -0.5], [1.7, 0.9], [0.2, 0.9]])
 
 
+@pytest.mark.slow  # loops at a pole are tested by default, and transport in closed form
 @pytest.mark.parametrize("space", [RING, SPHERE])
 def test_a_loop_turns_vectors_by_the_curvature_inside(space: Immersion) -> None:
     # K dA = cos b da db on both: cos b / (2 + cos b) over that area element, and 1 over cos b
