@@ -290,7 +290,6 @@ def _with_a_bias(lab: Lab) -> dict[str, float]:
     sparse, inputs, bias = _best_biased(lab, FEW)
     dense, spread, _ = _best_biased(lab, DENSE)
     return {
-        "loss_with_bias": sparse,
         "loss_with_bias_over_least": sparse / least,
         "mean_norm_with_bias": float(np.linalg.norm(inputs, axis=0).mean()),
         "mean_norm_with_bias_minus_best": float(np.linalg.norm(inputs, axis=0).mean()) - length,
