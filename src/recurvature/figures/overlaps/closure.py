@@ -41,6 +41,7 @@ def closure_tests(
     panels = figure.subplots(1, 3)
     for ax in panels:
         dress(ax)
+        ax.locator_params(axis="x", integer=True)
         ax.set_xlabel("record" if steps is None else "step of training")
     _kurtoses(panels[0], closure, at)
     _defects(panels[1], closure, at)
