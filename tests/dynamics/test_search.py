@@ -8,7 +8,7 @@ from recurvature.dynamics import fixed_points, search
 from recurvature.dynamics.certificate import _factorised, _probed, longest
 from recurvature.dynamics.rate import Rate
 from recurvature.dynamics.steps import _least_squares, factorised
-from recurvature.systems import Dense, FunctionMap, LeakyRate
+from recurvature.systems import Dense, FunctionFlow, FunctionMap, LeakyRate
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,48 @@ def test_a_start_that_comes_to_rest_without_matrices_goes_on_by_factorisation(me
     points = fixed_points(flow, starts=starts[:2])
     assert len(turned) > 0
     assert (np.asarray(points.status) == 0).all()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("bare", [False, True])
+def test_descent_takes_the_steps_of_adam(memory, bare):
+    torch = pytest.importorskip("torch")
+    flow, starts = memory
+    rate = Rate(flow, jnp.zeros(0))
+    if bare:  # whose slopes are products with its Jacobians
+        rate = Rate(FunctionFlow(lambda x, u: flow.velocity(x, u[:0]), 64, 1), jnp.zeros(1))
+    ours = search.descend(rate, starts, 20, 2.0)
+    weight, states = torch.tensor(np.array(flow.connectivity.dense())), torch.tensor(starts, requires_grad=True)
+    optimiser = torch.optim.Adam([states], lr=0.1)  # in units of the scale
+    for _ in range(20):
+        optimiser.zero_grad()
+        rate = torch.tanh(states @ weight.T) - states
+        (0.5 * (rate**2).sum()).backward()
+        optimiser.step()
+    # a first step divides each slope by its own size, so that rounding grows where a slope is small
+    np.testing.assert_allclose(ours, states.detach().numpy(), atol=1e-9)
+    assert np.abs(ours - starts).max() > 0.5
+
+
+def test_after_a_descent_the_search_lacks_less_of_what_descent_alone_ends_at():
+    lacking = {0: 0, 100: 0}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        patterns = np.sign(rng.standard_normal((3, 32)))
+        chosen = patterns[rng.integers(0, 3, 32)] * rng.choice([-1, 1], (32, 1))
+        starts = 0.6 * chosen + 0.5 * rng.standard_normal((32, 32))
+        weight, bias = 2.5 * patterns.T @ patterns / 32, 0.1 * rng.standard_normal(32)
+        flow = LeakyRate(Dense(jnp.asarray(weight)), jnp.zeros((32, 0)), jnp.asarray(bias))
+        rate = Rate(flow, jnp.zeros(0))
+        ends, speed = search.polish(rate, search.descend(rate, starts, 2000, 1.0), 1.0)
+        assert (speed < 1e-12).all()
+        for descent in lacking:
+            found = np.asarray(fixed_points(flow, starts=starts, descent=descent).states)
+            apart = np.linalg.norm(ends[:, None] - found[None], axis=2).min(1)
+            # both polished to rounding; distinct points lie farther apart by orders
+            lacking[descent] += int((apart > 1e-6).sum())
+    # a start on a boundary may fall to either side by rounding
+    assert lacking[100] < lacking[0]
 
 
 @pytest.mark.oracle

@@ -135,6 +135,7 @@ def fixed_points(
     marginal: float = 1e-6,
     reach: float = 10.0,
     max_steps: int = 100,
+    descent: int = 0,
     between: int = 0,
     latent: bool = True,
 ) -> FixedPoints:
@@ -160,6 +161,8 @@ def fixed_points(
       after the polish.
     - `reach`: slow points with $\lVert x\rVert$ above `reach * scale * sqrt(N)` are left out; fixed points never.
     - `marginal`: how close to the boundary of stability an eigenvalue must be for the type `marginal`.
+    - `descent`: how many steps of Adam on the speed every start takes before these, as finders do that take no others
+      (docs eq. D.22). After 100, starts near what a network stores come to the same saddles as with those.
     - `between`: how often to search again from the midpoints of all pairs of points found so far. Saddles lie between
       stable points and few starts come to them by themselves; the cost grows with the square of the points. `status`
       then goes on with the midpoints.
@@ -169,8 +172,9 @@ def fixed_points(
     """
     check_positive(scale=scale, slow=slow, unique=unique, marginal=marginal, reach=reach)
     check_count(max_steps=max_steps)
-    if isinstance(between, bool) or not isinstance(between, int | np.integer) or between < 0:
-        raise InputError(f"`between` must be a whole number of at least 0; got {between!r}.")
+    for name, times in {"descent": descent, "between": between}.items():
+        if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 0:
+            raise InputError(f"`{name}` must be a whole number of at least 0; got {times!r}.")
     problem = prepare(network, inputs, scale, latent, starts)
     limit = float(jnp.finfo(problem.dtype).eps) ** 0.75 if tolerance is None else tolerance
     check_positive(tolerance=limit)
@@ -179,7 +183,7 @@ def fixed_points(
     begun = problem.starts(Begin(starts, trajectory, count, noise, key))
     hand_over = max(min(SEARCH_TOLERANCE, slow), 10 * float(jnp.finfo(problem.coarse_dtype).eps))
     follow = partial(search, problem.coarse, tolerance=hand_over, scale=scale, max_steps=max_steps)
-    found = candidates(problem, follow(begun), slow, unique * scale)
+    found = candidates(problem, follow(begun, descent=descent), slow, unique * scale)
     for _ in range(between):
         middle = midpoints(found.points).astype(problem.coarse_dtype)
         joined = [np.concatenate(parts) for parts in zip(found.searched, follow(middle), strict=True)]

@@ -1,8 +1,8 @@
 r"""The search for zeros of a rate of change: Levenberg–Marquardt on a pool of starts, then Newton on what was found.
 
 Steps are taken in blocks of equal size; starts that have arrived, or that no longer move, leave the pool, so that the
-slowest start costs its own steps only. Large states step without matrices first; a start that comes to rest so, without
-having arrived, goes on by factorisation (docs eq. D.3, D.21).
+slowest start costs its own steps only. If asked, all starts descend first. Large states step without matrices; a start
+that comes to rest so, without having arrived, goes on by factorisation (docs eq. D.3, D.21, D.22).
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +15,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from recurvature.dynamics.rate import AbstractRate, Rate, flow_of
-from recurvature.dynamics.steps import CHUNK, factorised, matrix_free, relative_speed
+from recurvature.dynamics.steps import CHUNK, descended, factorised, matrix_free, relative_speed
 from recurvature.systems.base import FunctionFlow, FunctionMap
 
 LEAST_FREE = 64
 """Of fewer variables a factorisation is cheaper."""
-BLOCK = 64
+BLOCK = 32
 """States that step together without matrices."""
-MATRICES = 2**19
-"""Entries of the Jacobians of a block that is factorised, 32 states at most: they stay in the cache of a core."""
+MATRICES = 2**17
+"""Entries of the Jacobians of a block, 32 states at most: large systems need them for few starts."""
 NEWTON_STEPS = 6
 """From the search's tolerance two or three reach rounding; near a bifurcation convergence is slower."""
 STALLED = 0.9
@@ -41,10 +41,19 @@ class Searched(NamedTuple):
 
 
 def search(
-    rate: AbstractRate, starts: Float[np.ndarray, "start n"], *, tolerance: float, scale: float, max_steps: int
+    rate: AbstractRate,
+    starts: Float[np.ndarray, "start n"],
+    *,
+    tolerance: float,
+    scale: float,
+    max_steps: int,
+    descent: int = 0,
 ) -> Searched:
-    """Follow every start until its relative speed is below `tolerance`, it is at rest, or `max_steps` are taken."""
-    states = np.array(starts)
+    """Follow every start until its relative speed is below `tolerance`, it is at rest, or `max_steps` are taken.
+
+    `descent` steps of Adam come before these.
+    """
+    states = descend(rate, starts, descent, scale)
     total = len(states)
     damping, speed = np.ones(total, states.dtype), np.full(total, np.inf, states.dtype)
     stalls, arrived, free = np.zeros(total, int), np.zeros(total, bool), np.full(total, _has_products(rate))
@@ -67,20 +76,48 @@ def _turns(
     active: Int[np.ndarray, " some"], free: Bool[np.ndarray, " start"], shape: tuple[int, int]
 ) -> Iterator[tuple[Callable[..., Any], Int[np.ndarray, " part"], Int[np.ndarray, " block"]]]:
     """How to step, whom, and those filled up by repetition to a block of one size."""
-    narrow = int(np.clip(MATRICES // shape[1] ** 2, 1, 32))
-    pools = (matrix_free, BLOCK, active[free[active]]), (factorised, narrow, active[~free[active]])
+    pools = (matrix_free, BLOCK, active[free[active]]), (factorised, _narrow(shape[1]), active[~free[active]])
     for advance, size, pool in pools:
-        block = min(size, shape[0])
-        for first in range(0, len(pool), block):
-            part = pool[first : first + block]
-            yield advance, part, np.resize(part, block)
+        for part, where in _blocks(pool, min(size, shape[0])):
+            yield advance, part, where
+
+
+def _blocks(
+    pool: Int[np.ndarray, " some"], block: int
+) -> Iterator[tuple[Int[np.ndarray, " part"], Int[np.ndarray, " block"]]]:
+    """Parts of a pool, and those filled up by repetition to one size."""
+    for first in range(0, len(pool), block):
+        part = pool[first : first + block]
+        yield part, np.resize(part, block)
+
+
+def _narrow(size: int) -> int:
+    """How many states with their Jacobians make a block."""
+    return int(np.clip(MATRICES // size**2, 1, 32))
 
 
 def _has_products(rate: AbstractRate) -> bool:
-    """Whether steps without matrices pay, and can be had: a bare function may have no transposed derivative."""
-    if not isinstance(rate, Rate) or isinstance(flow_of(rate.system) or rate.system, FunctionMap | FunctionFlow):
-        return False
-    return rate.system.state_size >= LEAST_FREE
+    """Whether steps without matrices pay, and can be had."""
+    return isinstance(rate, Rate) and rate.system.state_size >= LEAST_FREE and _has_transposes(rate)
+
+
+def _has_transposes(rate: AbstractRate) -> bool:
+    """Whether products with the transposed derivative are sure to exist: a bare function may have none."""
+    return not (isinstance(rate, Rate) and isinstance(flow_of(rate.system) or rate.system, FunctionMap | FunctionFlow))
+
+
+def descend(
+    rate: AbstractRate, starts: Float[np.ndarray, "start n"], steps: int, scale: float
+) -> Float[np.ndarray, "start n"]:
+    """Every start after `steps` of Adam on its q (docs eq. D.22)."""
+    states = np.array(starts)
+    if steps:
+        products = _has_transposes(rate)
+        block = min(BLOCK if products else _narrow(states.shape[1]), len(states))
+        for part, where in _blocks(np.arange(len(states)), block):
+            moved = descended(rate, starts[where], scale, jnp.asarray(steps), products)
+            states[part] = np.asarray(moved)[: len(part)]
+    return states
 
 
 def polish(

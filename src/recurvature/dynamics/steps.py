@@ -1,8 +1,9 @@
-r"""Levenberg–Marquardt steps of many starts: by factorisation, or by products with their Jacobians alone.
+r"""Steps of many starts: Levenberg–Marquardt by factorisation, or by products with Jacobians alone; and plain descent.
 
-A step minimises $\lVert g + Js\rVert^2 + \lambda\bar d\lVert s\rVert^2$ with $\bar d$ the mean diagonal entry of
-$J^\top J$ (docs eq. D.3). A factorisation of the normal equations costs N³ for every start. Conjugate gradients, which
-stop early, cost N² for every start and iteration, and all starts go through the weights together (docs eq. D.21).
+A step of Levenberg and Marquardt minimises $\lVert g + Js\rVert^2 + \lambda\bar d\lVert s\rVert^2$ with $\bar d$ the
+mean diagonal entry of $J^\top J$ (docs eq. D.3). A factorisation of the normal equations costs N³ for every start.
+Conjugate gradients, which stop early, cost N² for every start and iteration, and all starts go through the weights
+together (docs eq. D.21).
 
 A library's solver was tried first. On a GRU of 128 units and 32 starts in float32, a step of optimistix's
 `LevenbergMarquardt` costs 5 times as much (it factorises the stacked matrix by QR), one of its `Dogleg` 2.4 times, both
@@ -15,16 +16,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import optax
+from jaxtyping import Array, Bool, Float, Int
 
 from recurvature.dynamics.rate import AbstractRate
 
 CHUNK = 4
 """Steps between two looks at who has arrived."""
-MOST_ITERATIONS = 40
-"""Of conjugate gradients in one step: what is found by then still goes down."""
+MOST_ITERATIONS = 12
+"""Of conjugate gradients in one step: what is found by then still goes down, and one start keeps its block waiting."""
 LOOSEST, TIGHTEST = 0.1, 1e-3
 """What conjugate gradients leave of the gradient: the relative speed, within these bounds."""
+PACE = 0.05
+"""Of Adam, in units of `scale` per step: the rate that the finders begin with which take no other steps."""
 
 Block = Float[Array, "block n"]
 Numbers = Float[Array, " block"]
@@ -63,6 +67,30 @@ def matrix_free(
     speeds = jax.vmap(lambda x: relative_speed(rate, x, scale))
     step = lambda x, lam, speed: _descent_step(jax.vmap(rate), x, lam, speed)  # noqa: E731
     return _chunk(step, speeds, jnp.asarray(x), jnp.asarray(damping), tolerance)
+
+
+@eqx.filter_jit
+def descended(
+    rate: AbstractRate, x: Float[Any, "block n"], scale: float, steps: Int[Array, ""], products: bool
+) -> Block:
+    """A block after so many steps of Adam on q, start by start (docs eq. D.22); without `products` by Jacobians."""
+    optimiser = optax.adam(PACE * scale)
+
+    def slopes(x: Block) -> Block:
+        if products:
+            value, back = jax.vjp(jax.vmap(rate), x)
+            return back(value)[0]
+        return jax.vmap(lambda x: rate.jacobian(x).T @ rate(x))(x)
+
+    def step(_: Any, course: tuple[Block, optax.OptState]) -> tuple[Block, optax.OptState]:
+        x, state = course
+        gradient = slopes(x)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes Python numbers, floats and integer counters
+            update, state = optimiser.update(gradient, state)
+        return x + update, state
+
+    x = jnp.asarray(x)
+    return jax.lax.fori_loop(0, steps, step, (x, optimiser.init(x)))[0]
 
 
 def _chunk(
