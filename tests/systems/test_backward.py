@@ -1,5 +1,7 @@
 """Rollouts made for a backward pass give the states and the derivatives of plain rollouts."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,16 +18,16 @@ from recurvature.systems.simulate import rollout
 TIME, TRIALS, UNITS, INPUTS = 7, 3, 5, 2
 
 NETWORKS = {
-    "leaky-current": rc.systems.leaky_current(UNITS, inputs=INPUTS, outputs=1, key=rc.key(0)),
-    "leaky-rate": rc.systems.leaky_rate(UNITS, inputs=INPUTS, outputs=1, key=rc.key(1), phi="softplus"),
-    "low-rank": rc.systems.leaky_current(UNITS, inputs=INPUTS, outputs=1, key=rc.key(2), rank=2),
-    "gru": rc.systems.gru(UNITS, inputs=INPUTS, outputs=1, key=rc.key(3)),
+    "leaky-current": rc.systems.leaky_current,
+    "leaky-rate": partial(rc.systems.leaky_rate, phi="softplus"),
+    "low-rank": partial(rc.systems.leaky_current, rank=2),
+    "gru": rc.systems.gru,
 }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_states_and_derivatives_are_those_of_plain_rollouts(name: str) -> None:
-    network = rc.cast(NETWORKS[name], jnp.float64)
+    network = rc.cast(NETWORKS[name](UNITS, inputs=INPUTS, outputs=1, key=rc.key(0)), jnp.float64)
     network = eqx.tree_at(lambda n: n.x0, network, jr.normal(rc.key(4), network.x0.shape))
     inputs = jr.normal(rc.key(5), (TIME, TRIALS, INPUTS))
     kicks = 0.1 * jr.normal(rc.key(6), (TIME, TRIALS, network.system.state_size))
