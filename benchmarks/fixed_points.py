@@ -9,9 +9,9 @@ Two problems: the stronger the patterns are held, the sooner the peer comes to a
 its states that arrived stand beside each ratio, which is worth as much as they are.
 
 Saddles between stable points are found by chance from such starts. A hundred steps of descent first lead ours to those
-that the peer comes to: none of them may be lacking. How many would be without stands beside. The largest size repeats
-this for other draws of patterns, without goals: there the peer may be done after 650 iterations, and a start near a
-boundary may fall to the other side of it by rounding.
+that the peer comes to: then none of them may be lacking, and how many are without stands beside. The largest size
+repeats this for other draws of patterns, without goals: there the peer may be done after 650 iterations, and a start
+near a boundary may fall to the other side of it by rounding.
 
 At 512 units the eigenvalues of a dozen points take most of the time, on either side by the same routine of LAPACK:
 there the goal is on the searches, without Jacobians, spectra and certificates. The ratio of the whole stands beside it.
@@ -43,9 +43,10 @@ DESCENT = 100
 """Of the patterns. With gates half open they are stable from 2 on: near it the peer creeps to its last iteration."""
 ROUNDS = {64: 3, 128: 3, 256: 3, 512: 2}
 """By units; the peer takes ten seconds a round and more."""
-GOALS = {64: 10, 128: 10, 256: 10}
+GOALS, SEARCH_GOALS = {64: 10, 128: 10, 256: 10}, {512: 3}
 """By units, of the whole; of the searches alone where spectra take most of the time."""
-SEARCH_GOALS = {512: 3}
+DESCENT_GOALS = {64: 10, 128: 10}
+"""By units, after our descent."""
 
 
 def cases(size: str) -> Iterable[Case]:
@@ -60,9 +61,15 @@ def cases(size: str) -> Iterable[Case]:
 def against_adam(n: int, count: int, gain: float, draw: int) -> Case:
     """Both searches from the same states: patterns with noise. Limits: final q, and points of the peer that we lack."""
     network, starts = stored_patterns(n, count, gain, draw)
-    ours = from_descended(network, starts, DESCENT)
+    ours = ours_of(network, starts, DESCENT)
     facts = {"largest_q": (float(0.5 * np.max(ours.speed) ** 2), 1e-20)}
-    about: dict[str, Any] = {"N": n, "starts": count, "gain": gain, "draw": draw, "points": len(ours.states)}
+    about: dict[str, Any] = {
+        "N": n,
+        "starts": count,
+        "gain": gain,
+        "draw": draw,
+        "points_after_descent": len(ours.states),
+    }
     if importlib.util.find_spec("torch") is None:
         about["peer"] = "missing: its points are not compared"
     else:
@@ -73,17 +80,19 @@ def against_adam(n: int, count: int, gain: float, draw: int) -> Case:
         passed = polished[0.5 * (rates(network, polished) ** 2).sum(1) < 1e-20]
         passed = passed[distinct(passed, np.zeros(len(passed)), 1e-6)]
         about["points_of_the_peer"] = len(passed)
-        about["points_of_the_peer_lost_without_descent"] = lacking(passed, from_descended(network, starts, 0).states)
+        about["points_of_the_peer_lost_without_descent"] = lacking(passed, ours_of(network, starts).states)
         lost = lacking(passed, ours.states)
         if draw:
             about["points_of_the_peer_lost"] = lost
         else:
             facts["points_of_the_peer_lost"] = (float(lost), 0.0)
     arms = [
-        Arm("ours", lambda: Built(lambda: from_descended(network, starts, DESCENT)), group=None),
+        Arm("ours", lambda: Built(lambda: ours_of(network, starts)), group=None),
         Arm("adam", lambda: adam(network, starts), group=None),
+        Arm("descended", lambda: Built(lambda: ours_of(network, starts, DESCENT)), group=None),
     ]
-    goals = [Goal("adam", "ours", at_least=GOALS.get(n) if not draw else None)]
+    wanted = [{} if draw else goals for goals in (GOALS, DESCENT_GOALS)]
+    goals = [Goal("adam", arm, at_least=of.get(n)) for arm, of in zip(("ours", "descended"), wanted, strict=True)]
     if n in SEARCH_GOALS:
         arms += [
             Arm("our search", lambda: Built(lambda: points_alone(network, starts)), group=None),
@@ -95,9 +104,9 @@ def against_adam(n: int, count: int, gain: float, draw: int) -> Case:
         about,
         arms,
         goals,
-        # a step of descent: two products with three matrices of N × N; one without matrices as many for every
-        # iteration, about ten of these; and the eigenvalues of every point
-        Work(flop=(DESCENT + 8 * 10) * count * 2 * 6 * n**2 + 10 * len(ours.states) * n**3),
+        # a step without matrices: two products with three matrices of N × N an iteration, about ten of these; and the
+        # eigenvalues of every point
+        Work(flop=8 * count * 10 * 2 * 6 * n**2 + 10 * len(ours.states) * n**3),
         rounds=ROUNDS[n],
         limits=facts,
     )
@@ -116,7 +125,7 @@ def stored_patterns(n: int, count: int, gain: float, draw: int) -> tuple[Network
     return network, (0.6 * chosen + 0.3 * rng.standard_normal((count, n))).astype(np.float32)
 
 
-def from_descended(network: Network, starts: np.ndarray, descent: int) -> FixedPoints:
+def ours_of(network: Network, starts: np.ndarray, descent: int = 0) -> FixedPoints:
     """Our search, after so many steps of descent."""
     return fixed_points(network, [0.0], starts=starts, descent=descent)
 
@@ -144,7 +153,7 @@ def rates(network: Network, states: np.ndarray) -> np.ndarray:
 def points_alone(network: Network, starts: np.ndarray) -> np.ndarray:
     """What `fixed_points` does before it describes points: search and polish, distinct before and after."""
     problem = prepare(network, [0.0], 1.0, True, None)
-    searched = search(problem.coarse, starts, tolerance=SEARCH_TOLERANCE, scale=1.0, max_steps=100, descent=DESCENT)
+    searched = search(problem.coarse, starts, tolerance=SEARCH_TOLERANCE, scale=1.0, max_steps=100)
     return candidates(problem, searched, 1e-3, 1e-4).states
 
 

@@ -11,6 +11,7 @@ from tests.tasks.test_shared_networks import load
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.dynamics import CERTIFICATES, STATUS, FixedPoints, fixed_points
+from recurvature.dynamics.fixed_points import midpoints
 from recurvature.systems import Dense, Euler, FunctionFlow, FunctionMap, LeakyCurrent, LeakyRate, LinearMap, LowRank
 
 PROVED = CERTIFICATES.index("proved")
@@ -176,6 +177,14 @@ def test_what_lies_between_points_is_found_from_their_midpoints(rank_one, rank_o
     # both Newton's last steps
     np.testing.assert_allclose(found.states, rank_one_points.states, atol=1e-12)
     assert (found.completeness, list(found.reached)) == ("consistent", [0, 1, 2])
+
+
+def test_of_many_pairs_the_closest_are_searched_and_slow_points_make_none():
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+    assert midpoints(corners, 2).tolist() == [[0.5, 0.0], [0.0, 1.5]]
+    ghost = fixed_points(FunctionFlow(lambda x, u: x**2 + 1e-5, 1, 1), [0.0], starts=STARTS, between=2)
+    assert len(ghost.slow_states) > 1
+    assert len(ghost.status) == len(STARTS)
 
 
 def test_without_a_fixed_point_nothing_is_returned_and_every_start_says_why():

@@ -163,9 +163,9 @@ def fixed_points(
     - `marginal`: how close to the boundary of stability an eigenvalue must be for the type `marginal`.
     - `descent`: how many steps of Adam on the speed every start takes before these, as finders do that take no others
       (docs eq. D.22). After 100, starts near what a network stores come to the same saddles as with those.
-    - `between`: how often to search again from the midpoints of all pairs of points found so far. Saddles lie between
-      stable points and few starts come to them by themselves; the cost grows with the square of the points. `status`
-      then goes on with the midpoints.
+    - `between`: how often to search again from the midpoints of pairs of fixed points found so far, of `count` pairs at
+      most, the closest. Saddles lie between stable points and few starts come to them by themselves. `status` then goes
+      on with the midpoints.
 
     Raises `InputError` on arguments that do not fit. A search that finds nothing returns no points; `status` says what
     became of every start.
@@ -185,16 +185,18 @@ def fixed_points(
     follow = partial(search, problem.coarse, tolerance=hand_over, scale=scale, max_steps=max_steps)
     found = candidates(problem, follow(begun, descent=descent), slow, unique * scale)
     for _ in range(between):
-        middle = midpoints(found.points).astype(problem.coarse_dtype)
+        middle = midpoints(found.points[found.relative_speed <= limit], count).astype(problem.coarse_dtype)
         joined = [np.concatenate(parts) for parts in zip(found.searched, follow(middle), strict=True)]
         found = candidates(problem, Searched(*joined), slow, unique * scale)
     return _result(problem, found, Limits(limit, slow, unique, marginal, reach))
 
 
-def midpoints(points: Float[np.ndarray, "point k"]) -> Float[np.ndarray, "pair k"]:
-    """Half-way between the points of every pair."""
+def midpoints(points: Float[np.ndarray, "point k"], most: int) -> Float[np.ndarray, "pair k"]:
+    """Half-way between the points of every pair, or of so many pairs that are closest."""
     one, other = np.triu_indices(len(points), 1)
-    return (points[one] + points[other]) / 2
+    apart = np.array([np.linalg.norm(points[i] - points[j]) for i, j in zip(one, other, strict=True)])
+    nearest = np.argsort(apart, kind="stable")[:most]
+    return (points[one[nearest]] + points[other[nearest]]) / 2
 
 
 class Limits(NamedTuple):

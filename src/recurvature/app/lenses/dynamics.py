@@ -93,13 +93,16 @@ def starts(subject: Subject) -> int:
 def search(
     subject: Subject, inputs: Float[np.ndarray, " d"], states: Float[np.ndarray, "point n"] | None
 ) -> dynamics.FixedPoints:
-    """Fixed points under one input, from visited states or, for few latent variables, from all over their box."""
+    """Fixed points under one input, from visited states and from between what these led to.
+
+    For few latent variables, from all over their box.
+    """
     network, key = subject.network, rc.stream(rc.key(subject.options.seed), "fixed points")
     if states is None or not len(states) or latent_rate(rate_of(network)) is not None:
         return dynamics.fixed_points(network, inputs, count=starts(subject), key=key)
     size = max(float(np.sqrt(np.mean(states**2))), 1e-3)
     return dynamics.fixed_points(
-        network, inputs, trajectory=states, count=starts(subject), noise=0.3 * size, scale=size, key=key
+        network, inputs, trajectory=states, count=starts(subject), noise=0.3 * size, scale=size, key=key, between=1
     )
 
 
