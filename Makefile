@@ -23,7 +23,7 @@ COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(VENV)/xla JAX_PERSISTENT_CACHE
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 # A program of a test runs a few times: compiling it well takes longer than running it badly. The arithmetic is the same;
 # `make test XLA=` compiles as users' runs do, and so do `make demo`, `make docs` and the slow tests.
-XLA    ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+XLA    ?= --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 PYTEST := $(COMPILED) $(BIN)/python -m pytest -n 2 --dist loadfile --jaxtyping-packages=recurvature,beartype.beartype
 
 test: $(VENV)/.dev                 ## the default test suite

@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 import recurvature as rc
 from recurvature._keys import PRNGKey
@@ -17,6 +18,14 @@ from recurvature._keys import PRNGKey
 rc.enable_float64()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# JAX loads its dialects anew for every program it lowers, and notes for every operation where it was called: together a
+# quarter of the time of programs that run once. One context holds all programs as well, but for those lowered while
+# another is being lowered: they would be written into it.
+_new_context = mlir.make_ir_context
+_context = _new_context()
+mlir.make_ir_context = lambda: _new_context() if mlir.ir.Context.current else _context
+jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # The first example of every shape pays for a compilation, so a time limit per example would only measure that.
 hypothesis.settings.register_profile("recurvature", deadline=None, max_examples=20, derandomize=True)
