@@ -11,10 +11,12 @@ import hypothesis
 import jax
 import pytest
 from jax._src.interpreters import mlir
+from jaxlib.mlir import ir
 
 import recurvature as rc
 from recurvature._keys import PRNGKey
 
+gc.disable()  # while tests are collected
 rc.enable_float64()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -24,7 +26,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # another is being lowered: they would be written into it.
 _new_context = mlir.make_ir_context
 _context = _new_context()
-mlir.make_ir_context = lambda: _new_context() if mlir.ir.Context.current else _context
+mlir.make_ir_context = lambda: _new_context() if ir.Context.current else _context
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
 # The first example of every shape pays for a compilation, so a time limit per example would only measure that.
@@ -43,6 +45,7 @@ def pytest_collection_finish() -> None:
     """What imports have made stays: the collector need not go through its millions of objects again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 20)
 
 
