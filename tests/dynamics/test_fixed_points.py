@@ -181,7 +181,10 @@ def test_what_lies_between_points_is_found_from_their_midpoints(rank_one, rank_o
 
 def test_of_many_pairs_the_closest_are_searched_and_slow_points_make_none():
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
-    assert midpoints(corners, 2).tolist() == [[0.5, 0.0], [0.0, 1.5]]
+    first = midpoints(corners, 2, np.empty((0, 2)), 0.1)
+    assert first.tolist() == [[0.5, 0.0], [0.0, 1.5]]
+    # sums of three roundings
+    np.testing.assert_allclose(midpoints(corners + 0.01, 2, first, 0.1), [[0.51, 1.51]], rtol=1e-15)
     ghost = fixed_points(FunctionFlow(lambda x, u: x**2 + 1e-5, 1, 1), [0.0], starts=STARTS, between=2)
     assert len(ghost.slow_states) > 1
     assert len(ghost.status) == len(STARTS)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist, pdist
 
 from recurvature._errors import InputError, check_count, check_positive
 from recurvature._keys import PRNGKey
@@ -161,17 +162,18 @@ def fixed_points(
       after the polish.
     - `reach`: slow points with $\lVert x\rVert$ above `reach * scale * sqrt(N)` are left out; fixed points never.
     - `marginal`: how close to the boundary of stability an eigenvalue must be for the type `marginal`.
-    - `descent`: how many steps of Adam on the speed every start takes before these, as finders do that take no others
-      (docs eq. D.22). After 100, starts near what a network stores come to the same saddles as with those.
+    - `max_steps`: how many steps the search may take from every start; and `descent`, how many of Adam on the speed it
+      takes before, as finders do that take no others (docs eq. D.22). After 100 of these, starts near what a network
+      stores come to the same saddles as with such finders.
     - `between`: how often to search again from the midpoints of pairs of fixed points found so far, of `count` pairs at
-      most, the closest. Saddles lie between stable points and few starts come to them by themselves. `status` then goes
-      on with the midpoints.
+      most, the closest not yet tried. Saddles lie between stable points and few starts come to them by themselves.
+      `status` then goes on with the midpoints.
 
     Raises `InputError` on arguments that do not fit. A search that finds nothing returns no points; `status` says what
     became of every start.
     """
     check_positive(scale=scale, slow=slow, unique=unique, marginal=marginal, reach=reach)
-    check_count(max_steps=max_steps)
+    check_count(max_steps=max_steps, count=count)
     for name, times in {"descent": descent, "between": between}.items():
         if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 0:
             raise InputError(f"`{name}` must be a whole number of at least 0; got {times!r}.")
@@ -184,19 +186,27 @@ def fixed_points(
     hand_over = max(min(SEARCH_TOLERANCE, slow), 10 * float(jnp.finfo(problem.coarse_dtype).eps))
     follow = partial(search, problem.coarse, tolerance=hand_over, scale=scale, max_steps=max_steps)
     found = candidates(problem, follow(begun, descent=descent), slow, unique * scale)
+    tried = np.empty((0, found.points.shape[1]))
     for _ in range(between):
-        middle = midpoints(found.points[found.relative_speed <= limit], count).astype(problem.coarse_dtype)
-        joined = [np.concatenate(parts) for parts in zip(found.searched, follow(middle), strict=True)]
+        fixed = found.points[found.relative_speed <= limit]
+        middle = midpoints(fixed, count, tried, unique * scale * fixed.shape[1] ** 0.5)
+        tried = np.concatenate([tried, middle])
+        after = follow(middle.astype(problem.coarse_dtype))
+        joined = [np.concatenate(parts) for parts in zip(found.searched, after, strict=True)]
         found = candidates(problem, Searched(*joined), slow, unique * scale)
     return _result(problem, found, Limits(limit, slow, unique, marginal, reach))
 
 
-def midpoints(points: Float[np.ndarray, "point k"], most: int) -> Float[np.ndarray, "pair k"]:
-    """Half-way between the points of every pair, or of so many pairs that are closest."""
+def midpoints(
+    points: Float[np.ndarray, "point k"], most: int, tried: Float[np.ndarray, "old k"], same: float
+) -> Float[np.ndarray, "pair k"]:
+    """Half-way between the points of so many pairs, the closest, but not within `same` of what was tried before."""
+    if len(points) < 2:
+        return points[:0]
     one, other = np.triu_indices(len(points), 1)
-    apart = np.array([np.linalg.norm(points[i] - points[j]) for i, j in zip(one, other, strict=True)])
-    nearest = np.argsort(apart, kind="stable")[:most]
-    return (points[one[nearest]] + points[other[nearest]]) / 2
+    nearest = np.argsort(pdist(points), kind="stable")[: most + len(tried)]
+    middle = (points[one[nearest]] + points[other[nearest]]) / 2
+    return middle[(cdist(middle, tried) > same).all(1)][:most]
 
 
 class Limits(NamedTuple):
