@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.app.conftest import PROGRAM, cache_home, environment  # noqa: F401
+from tests.app.conftest import PROGRAM, cache_home, environment, shared_folder  # noqa: F401
 
 from recurvature.app.claims import read_claims
 

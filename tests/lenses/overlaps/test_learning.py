@@ -28,7 +28,7 @@ from tests.lenses.overlaps.prescribed import (
 import recurvature as rc
 from recurvature._errors import InputError
 from recurvature.lenses import overlaps as ov
-from recurvature.lenses.overlaps.status import NON_FINITE, OK
+from recurvature.lenses.overlaps.status import NON_FINITE, OK, UNSTABLE
 
 
 def impulse_loss(layout: ov.Layout, kernel: np.ndarray, run: Any = simulate):
@@ -80,7 +80,8 @@ def test_the_map_is_gradient_descent_of_the_full_network(name: str) -> None:
     np.testing.assert_allclose(learning.matrix, overlaps_along(path)[::167], rtol=1e-12, atol=1e-14)
     # every weight, from a P x P matrix
     np.testing.assert_allclose(ov.recover(theta, learning), path[-1], rtol=1e-10, atol=1e-11)
-    assert (learning.status == OK).all()
+    # rank 2 passes through recurrences that grow: no fault where losses end after a finite time
+    np.testing.assert_array_equal(learning.status, np.where(learning.margin > 0, OK, UNSTABLE))
     assert (learning.smallest_eigenvalue > 0).all()
     assert (learning.units, learning.gauge) == (units, "own")
     np.testing.assert_array_equal(learning.drift, ov.invariants(learning).drift)
