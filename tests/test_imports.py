@@ -78,13 +78,14 @@ for name in rc.__all__:
 import recurvature.app.cli
 imported = changed()
 rc.enable_float64()
-print(json.dumps([len(before), "torch" in sys.modules, imported, changed()]))
+print(json.dumps([len(before), sorted({"torch", "scipy.stats"} & sys.modules.keys()), imported, changed()]))
 """
 
 
 def test_every_room_is_there_without_torch_and_changes_no_option_of_jax() -> None:
-    count, torch, by_importing, by_asking = json.loads(fresh(BLOCK.replace("{blocked!r}", "('torch',)") + EVERYTHING))
-    assert not torch
+    count, slow, by_importing, by_asking = json.loads(fresh(BLOCK.replace("{blocked!r}", "('torch',)") + EVERYTHING))
+    # a second to import, for a few functions that are called rarely
+    assert slow == []
     # JAX has more than a hundred options; a handful would mean that this test no longer finds them
     assert count > 50
     assert by_importing == []

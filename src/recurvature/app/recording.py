@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float, Int
 
 import recurvature as rc
@@ -349,7 +349,7 @@ def _low(metric: warping.RecordedMetric, i: int, chances: int) -> float:
     """The lower end of the interval of one entry of the overall metric, widened for so many chances."""
     middle, low = (float(np.asarray(v)[i, i]) for v in (metric.overall, metric.overall_low))
     tail = (1 - metric.level) / 2
-    once, each = scipy.stats.t.isf([tail, tail / chances], metric.folds - 1)
+    once, each = scipy.special.stdtrit(metric.folds - 1, [1 - tail, 1 - tail / chances])
     return middle - (middle - low) * float(each / once)
 
 

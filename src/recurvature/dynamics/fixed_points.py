@@ -7,7 +7,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial.distance import cdist, pdist
 
 from recurvature._errors import InputError, check_count, check_positive
 from recurvature._keys import PRNGKey
@@ -204,9 +203,11 @@ def midpoints(
     if len(points) < 2:
         return points[:0]
     one, other = np.triu_indices(len(points), 1)
-    nearest = np.argsort(pdist(points), kind="stable")[: most + len(tried)]
+    apart = np.concatenate([np.linalg.norm(points[i + 1 :] - x, axis=1) for i, x in enumerate(points)])
+    nearest = np.argsort(apart, kind="stable")[: most + len(tried)]
     middle = (points[one[nearest]] + points[other[nearest]]) / 2
-    return middle[(cdist(middle, tried) > same).all(1)][:most]
+    new = [bool((np.linalg.norm(tried - x, axis=1) > same).all()) for x in middle]
+    return middle[new][:most]
 
 
 class Limits(NamedTuple):

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from recurvature._errors import InputError, check_count
 from recurvature._keys import PRNGKey, stream
@@ -99,6 +98,8 @@ def latent_starts(latent: AbstractLatentRate, count: int, scale: float, key: PRN
     $|\kappa_k| \le s\sum_i|n_{ik}|\,a$, with $a$ the largest rate; the second half of the starts lies in a tenth
     of the box.
     """
+    from scipy.stats import qmc  # a second to import
+
     edge = scale * latent.box
     # even cover of the box: a point that few starts lead to is missed by chance less often
     unit = 2 * qmc.Halton(len(edge), rng=generator(key, "latent")).random(count) - 1

@@ -3,7 +3,7 @@ r"""Distances and dimension of condition means from noisy trials, without the sh
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float
 
 from recurvature._errors import InputError
@@ -69,7 +69,7 @@ def mean_geometry(parts: Float[Any, "part point n"]) -> MeanGeometry:
     naive = float((means**2).sum())
     around = np.array([each.dimension for each in without])
     spread = np.sqrt(shrink * ((around - around.mean()) ** 2).sum())
-    reach = scipy.stats.t.ppf(0.975, len(x) - 1) * spread
+    reach = scipy.special.stdtrit(len(x) - 1, 0.975) * spread
     return MeanGeometry(
         squared_distance=whole.squared,
         standard_error=error,

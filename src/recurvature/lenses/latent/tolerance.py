@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.optimize
 import scipy.special
-import scipy.stats
 from jaxtyping import Float, Int
 
 from recurvature._errors import InputError
@@ -91,7 +90,7 @@ def _fit(
     place, steepness, loss = _best(strength, table, places, baseline, chance)
     free = table.size - 2
     # a floor for accuracies that a sigmoid meets exactly: a count of steps is no finer than that
-    allowed = (loss + table.size * 1e-6) * (1 + scipy.stats.f.ppf(0.95, 1, free) / free)
+    allowed = (loss + table.size * 1e-6) * (1 + scipy.special.fdtri(1, free, 0.95) / free)
     low, high = place, place
     # twice: coarse over everything, then fine where the first look ended
     for _ in range(2):
@@ -100,7 +99,7 @@ def _fit(
         places = np.linspace(low - span / 40, high + span / 40, PLACES)
     if table.shape[1] > 1:
         alone = [_best(strength, one[:, None], np.linspace(*limits, PLACES), baseline, chance)[0] for one in table.T]
-        reach = float(scipy.stats.t.ppf(0.975, len(alone) - 1) * np.std(alone, ddof=1) / np.sqrt(len(alone)))
+        reach = float(scipy.special.stdtrit(len(alone) - 1, 0.975) * np.std(alone, ddof=1) / np.sqrt(len(alone)))
         low, high = min(low, place - reach), max(high, place + reach)
     ends = np.exp(low) if low > limits[0] else 0.0, np.exp(high) if high < limits[1] else np.inf
     rest = float(np.sqrt(loss / table.size))

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import numpy as np
-import scipy.stats
 from jaxtyping import Float, Int
 
 from recurvature._errors import InputError, check_kind
@@ -227,8 +226,11 @@ def distance_differences(first: Float[Any, "point other"], second: Float[Any, "p
     # distances that are equal but for rounding share a rank
     digits = 4 if np.float32 in (np.asarray(first).dtype, np.asarray(second).dtype) else 9
     a, b = (np.round(v / v.max(), digits) for v in (a, b))
-    constant = np.ptp(a) == 0 or np.ptp(b) == 0
-    return [*values, float("nan") if constant else 1 - float(scipy.stats.spearmanr(a, b).statistic)]
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return [*values, float("nan")]
+    import scipy.stats  # a second to import
+
+    return [*values, 1 - float(scipy.stats.spearmanr(a, b).statistic)]
 
 
 def _pairs(table: Any) -> np.ndarray:

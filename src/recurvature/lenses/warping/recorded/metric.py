@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float, Int
 
 from recurvature._errors import InputError, check_choice, check_positive, check_shape
@@ -169,7 +169,7 @@ def _numbers(found: list[Estimate], folds: int, level: float) -> dict[str, Any]:
     mask = known[..., None, None]
     metric, without = np.where(mask, metric, np.nan), np.where(mask, without, np.nan)
     error = _jackknife(without)
-    reach = scipy.stats.t.ppf((1 + level) / 2, folds - 1)
+    reach = scipy.special.stdtrit(folds - 1, (1 + level) / 2)
     share = np.where(known, np.stack([each.bins for each in found]), 0.0)
     share = (share / np.where(known.any(1), share.sum(1), np.nan)[:, None])[..., None, None]
     mean, around = np.nansum(share * metric, 1), np.nansum(share * without, 2)
