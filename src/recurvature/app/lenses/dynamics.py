@@ -93,7 +93,7 @@ def starts(subject: Subject) -> int:
 def search(
     subject: Subject, inputs: Float[np.ndarray, " d"], states: Float[np.ndarray, "point n"] | None
 ) -> dynamics.FixedPoints:
-    """Fixed points under one input, from visited states and from between what these led to.
+    """Fixed points under one input, from visited states and twice from between what was found.
 
     For few latent variables, from all over their box.
     """
@@ -102,7 +102,7 @@ def search(
         return dynamics.fixed_points(network, inputs, count=starts(subject), key=key)
     size = max(float(np.sqrt(np.mean(states**2))), 1e-3)
     return dynamics.fixed_points(
-        network, inputs, trajectory=states, count=starts(subject), noise=0.3 * size, scale=size, key=key, between=1
+        network, inputs, trajectory=states, count=starts(subject), noise=0.3 * size, scale=size, key=key, between=2
     )
 
 
@@ -112,7 +112,10 @@ def flows_of(
     points: list[dynamics.FixedPoints],
     states: Float[np.ndarray, "point n"] | None,
 ) -> list[dynamics.FlowField]:
-    """Flow fields in one plane: of the two latent variables, else of most variance among states and fixed points."""
+    """Flow fields in one plane: of the two latent variables, else of most variance among states and fixed points.
+
+    In the second each shows the surroundings of its own points, where there are several, else all that is known.
+    """
     network = subject.network
     latent = latent_rate(rate_of(network))
     if latent is not None and latent.size == 2:
@@ -126,11 +129,21 @@ def flows_of(
     if network.system.state_size < 2 or len(rows) < 3:
         return []
     plane = dynamics.principal_plane(rows)
-    seen = (rows - plane.origin) @ np.linalg.pinv(plane.axes)
-    (left, low), (right, high) = seen.min(0), seen.max(0)
-    room = 0.15 * max(right - left, high - low, 1e-6)
-    extent = ((float(left - room), float(right + room)), (float(low - room), float(high + room)))
-    return [dynamics.flow_field(network, one.inputs, plane=plane, extent=extent, points=21) for one in held]
+    whole, *parts = ((part - plane.origin) @ np.linalg.pinv(plane.axes) for part in (rows, *known[: len(held)]))
+    boxes = [
+        _box(part, 0.4) if len(part) > 1 and np.ptp(part, axis=0).max() > 0 else _box(whole, 0.15) for part in parts
+    ]
+    return [
+        dynamics.flow_field(network, one.inputs, plane=plane, extent=box, points=21)
+        for one, box in zip(held, boxes, strict=True)
+    ]
+
+
+def _box(points: Float[np.ndarray, "point 2"], room: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The box of points in a plane, with room about it in shares of its longer side."""
+    (left, low), (right, high) = points.min(0), points.max(0)
+    width = room * max(right - left, high - low, 1e-6)
+    return (float(left - width), float(right + width)), (float(low - width), float(high + width))
 
 
 def attractor_of(subject: Subject, points: dynamics.FixedPoints) -> dynamics.AttractorTest | None:

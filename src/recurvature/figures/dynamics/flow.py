@@ -106,13 +106,15 @@ def flows(
     at: Sequence[Float[Any, "... 2"]] | None = None,
     titles: Sequence[str] | None = None,
 ) -> list[Axes]:
-    """Flow fields under several inputs side by side, with one legend; see `flow`."""
+    """Flow fields under several inputs side by side, with one legend, and one scale if all have one box; see `flow`."""
     count = len(fields)
     for name, values in {"points": points, "at": at, "titles": titles}.items():
         if values is not None and len(values) != count:
             raise InputError(f"`{name}` must have one entry for each of the {count} fields; got {len(values)}.")
     figure = new_figure(figure, width=min(FULL, 2.6 * count + 0.6), height=2.9 if count > 1 else 3.1)
-    panels = figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0].tolist()
+    boxes = {tuple(float(side[end]) for side in (f.horizontal, f.vertical) for end in (0, -1)) for f in fields}
+    shared = len(boxes) == 1
+    panels = figure.subplots(1, count, squeeze=False, sharex=shared, sharey=shared)[0].tolist()
     types: list[str] = []
     for i, (field, ax) in enumerate(zip(fields, panels, strict=True)):
         found = None if points is None else points[i]
