@@ -1,5 +1,6 @@
 """Rollouts made for a backward pass give the states and the derivatives of plain rollouts."""
 
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from recurvature.systems.simulate import rollout
 
 TIME, TRIALS, UNITS, INPUTS = 7, 3, 5, 2
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[..., Network]] = {
     "leaky-current": rc.systems.leaky_current,
     "leaky-rate": partial(rc.systems.leaky_rate, phi="softplus"),
     "low-rank": partial(rc.systems.leaky_current, rank=2),
