@@ -9,9 +9,10 @@ Two problems: the stronger the patterns are held, the sooner the peer comes to a
 its states that arrived stand beside each ratio, which is worth as much as they are.
 
 Saddles between stable points are found by chance from such starts. A hundred steps of descent first lead ours to those
-that the peer comes to: then none of them may be lacking, and how many are without stands beside. The largest size
-repeats this for other draws of patterns, without goals: there the peer may be done after 650 iterations, and a start
-near a boundary may fall to the other side of it by rounding.
+that the peer comes to: then none of them may be lacking. How many are after other numbers of steps stands beside, and
+how many points three rounds of searches between ours find. The largest size repeats this for other draws of patterns,
+without goals: there the peer may be done after 650 iterations, and a start near a boundary may fall to the other side
+of it by rounding.
 
 At 512 units the eigenvalues of a dozen points take most of the time, on either side by the same routine of LAPACK:
 there the goal is on the searches, without Jacobians, spectra and certificates. The ratio of the whole stands beside it.
@@ -36,11 +37,11 @@ from recurvature.systems import GRUCell, Network, Stack
 SIZES = {"ci": [(64, 32)], "std": [(128, 256)], "full": [(128, 256), (256, 256), (512, 64)]}
 PATTERNS = 6
 GAINS = {"ci": (4.0,), "std": (3.0, 4.0), "full": (3.0, 4.0)}
+"""Of the patterns. With gates half open they are stable from 2 on: near it the peer creeps to its last iteration."""
 DRAWS = {128: 5}
 """Of patterns and starts, by units, at the largest size."""
-DESCENT = 100
-"""Steps of Adam that ours takes first."""
-"""Of the patterns. With gates half open they are stable from 2 on: near it the peer creeps to its last iteration."""
+DESCENT, DESCENTS = 100, (0, 20, 50, 100, 200)
+"""Steps of Adam that ours takes first: where it is timed, and where the points of the peer are counted."""
 ROUNDS = {64: 3, 128: 3, 256: 3, 512: 2}
 """By units; the peer takes ten seconds a round and more."""
 GOALS, SEARCH_GOALS = {64: 10, 128: 10, 256: 10}, {512: 3}
@@ -80,12 +81,13 @@ def against_adam(n: int, count: int, gain: float, draw: int) -> Case:
         passed = polished[0.5 * (rates(network, polished) ** 2).sum(1) < 1e-20]
         passed = passed[distinct(passed, np.zeros(len(passed)), 1e-6)]
         about["points_of_the_peer"] = len(passed)
-        about["points_of_the_peer_lost_without_descent"] = lacking(passed, ours_of(network, starts).states)
-        lost = lacking(passed, ours.states)
-        if draw:
-            about["points_of_the_peer_lost"] = lost
-        else:
-            facts["points_of_the_peer_lost"] = (float(lost), 0.0)
+        lost = {steps: lacking(passed, ours_of(network, starts, steps).states) for steps in DESCENTS}
+        about["points_of_the_peer_lost_by_steps_of_descent"] = " ".join(f"{k}:{v}" for k, v in lost.items())
+        if not draw:
+            facts["points_of_the_peer_lost"] = (float(lost[DESCENT]), 0.0)
+    if n == 128 and not draw:
+        more = fixed_points(network, [0.0], starts=starts, between=3)
+        about |= {"points_of_three_rounds_between": len(more.states), "sum_of_their_indices": more.index_sum}
     arms = [
         Arm("ours", lambda: Built(lambda: ours_of(network, starts)), group=None),
         Arm("adam", lambda: adam(network, starts), group=None),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import recurvature as rc
 from recurvature.dynamics import fixed_points, search
 from recurvature.dynamics.certificate import _factorised, _probed, longest
 from recurvature.dynamics.rate import Rate
@@ -71,6 +72,21 @@ def test_descent_takes_the_steps_of_adam(memory, bare):
     # a first step divides each slope by its own size, so that rounding grows where a slope is small
     np.testing.assert_allclose(ours, states.detach().numpy(), atol=1e-9)
     assert np.abs(ours - starts).max() > 0.5
+
+
+@pytest.mark.slow
+def test_a_trained_memory_of_three_bits_is_found_whole_between_what_visited_states_lead_to(getkey):
+    task, network = rc.tasks.FlipFlop(3), rc.systems.leaky_current(64, inputs=3, outputs=3, key=getkey(), dt=0.5)
+    fit = rc.training.fit(network, task, key=getkey(), steps=1500, batch=32, learning_rate=3e-3)
+    trained = rc.cast(fit.network, float)
+    visited = rc.systems.simulate(trained, task.trials(getkey(), 32).inputs.astype(float)).states
+    size = float(np.sqrt(np.mean(np.square(visited))))
+    options = {"trajectory": visited, "count": 128, "noise": 0.3 * size, "scale": size, "key": getkey()}
+    some, whole = (fixed_points(trained, np.zeros(3), between=rounds, **options) for rounds in (0, 2))
+    assert len(some.states) < 27
+    # the points of three independent bits, each at one of two states or between them
+    assert np.bincount(np.asarray(whole.unstable)).tolist() == [8, 12, 6, 1]
+    assert (whole.index_sum, whole.completeness) == (1, "consistent")
 
 
 def test_after_a_descent_the_search_lacks_less_of_what_descent_alone_ends_at():

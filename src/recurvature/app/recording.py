@@ -349,7 +349,7 @@ def _low(metric: warping.RecordedMetric, i: int, chances: int) -> float:
     """The lower end of the interval of one entry of the overall metric, widened for so many chances."""
     middle, low = (float(np.asarray(v)[i, i]) for v in (metric.overall, metric.overall_low))
     tail = (1 - metric.level) / 2
-    once, each = scipy.special.stdtrit(metric.folds - 1, [1 - tail, 1 - tail / chances])
+    once, each = scipy.special.stdtrit(metric.folds - 1, [tail, tail / chances])
     return middle - (middle - low) * float(each / once)
 
 

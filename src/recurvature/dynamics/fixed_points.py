@@ -163,7 +163,7 @@ def fixed_points(
     - `marginal`: how close to the boundary of stability an eigenvalue must be for the type `marginal`.
     - `max_steps`: how many steps the search may take from every start; and `descent`, how many of Adam on the speed it
       takes before, as finders do that take no others (docs eq. D.22). After 100 of these, starts near what a network
-      stores come to the same saddles as with such finders.
+      stores come to the saddles of such finders, but for a few that rounding decides.
     - `between`: how often to search again from the midpoints of pairs of fixed points found so far, of `count` pairs at
       most, the closest not yet tried. Saddles lie between stable points and few starts come to them by themselves.
       `status` then goes on with the midpoints.
